@@ -1,0 +1,101 @@
+"""Reads: the pinned poms and requirements. Writes: jars under .cache/stack and the environment .airflow-venv."""
+
+import fcntl
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from stack.config import CACHE, ROOT, StackError
+
+AIRFLOW_VENV = ROOT / ".airflow-venv"
+AIRFLOW_REQUIREMENTS = ROOT / "requirements" / "airflow.txt"
+
+
+def kafka() -> Path:
+    """Return the folder of the broker's jars, fetched if need be."""
+    return _maven("kafka")
+
+
+def registry() -> Path:
+    """Return the folder of the unpacked registry, fetched if need be."""
+    return _maven("registry")
+
+
+def airflow() -> Path:
+    """Return the environment that has Airflow, made if need be."""
+    with _lock(CACHE / "airflow.lock"):
+        stamp = AIRFLOW_VENV / "requirements.sha256"
+        wanted = _digest(AIRFLOW_REQUIREMENTS)
+        if stamp.exists() and stamp.read_text() == wanted:
+            return AIRFLOW_VENV
+        shutil.rmtree(AIRFLOW_VENV, ignore_errors=True)
+        _run([sys.executable, "-m", "venv", "--without-pip", str(AIRFLOW_VENV)])
+        python = str(AIRFLOW_VENV / "bin" / "python")
+        uv = str(Path(sys.executable).with_name("uv"))
+        # Several processes import Airflow at once: compile it once instead of in each.
+        install = [uv, "pip", "install", "-q", "--compile-bytecode", "--python", python, "-r", str(AIRFLOW_REQUIREMENTS)]
+        _run(install)
+        stamp.write_text(wanted)
+    return AIRFLOW_VENV
+
+
+def all_parts(progress: Callable[[str], None]) -> None:
+    """Fetch everything that is missing, side by side."""
+    steps: dict[str, Callable[[], Path]] = {"Kafka": kafka, "schema registry": registry, "Airflow": airflow}
+
+    def fetch(name: str) -> None:
+        steps[name]()
+        progress(f"{name}: fetched")
+
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(fetch, name) for name in steps]:
+            done.result()
+
+
+def _maven(name: str) -> Path:
+    pom = ROOT / "stack" / name / "pom.xml"
+    target = CACHE / f"{name}-{_digest(pom)[:12]}"
+    if target.exists():
+        return target
+    missing = [program for program in ("java", "mvn") if shutil.which(program) is None]
+    if missing:
+        raise StackError(f"{' and '.join(missing)} not found: apt-get install -y openjdk-17-jre-headless maven")
+    # Maven's local repository does not bear two downloads at once.
+    with _lock(CACHE / "maven.lock"):
+        if not target.exists():
+            unfinished = target.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            _run(["mvn", "-q", "-B", "-Dstyle.color=never", "-f", str(pom), f"-Dtarget={unfinished}", "process-resources"])
+            unfinished.rename(target)
+    return target
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _run(argv: list[str]) -> None:
+    done = subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        sys.stderr.write(done.stdout + done.stderr)
+        raise StackError(f"`{' '.join(argv[:3])} …` ended with {done.returncode}; what it printed stands above")
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    try:
+        all_parts(print)
+    except StackError as error:
+        sys.exit(f"stack: {error}")

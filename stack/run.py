@@ -1,0 +1,83 @@
+"""Reads: a part's name. Writes: its pid file and log. Becomes that part: `python -m stack.run kafka`."""
+
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+
+import psutil
+
+from stack.config import HOST, Config, StackError, variable
+from stack.part import Part
+from stack.parts import PARTS
+
+GRACE_SECONDS = 10
+
+
+def main() -> None:
+    """Prepare the part, then replace this process by its program."""
+    try:
+        config = Config.from_environment()
+        part = PARTS[sys.argv[1]](config)
+        _log_to_file(part)
+        _note_pid(part)
+        if config.lifeline == "stdin":
+            _end_with_stdin()
+        check_ports(part)
+        part.prepare()
+        command = part.command()
+        if shutil.which(command.argv[0]) is None:
+            raise StackError(f"{command.argv[0]} not found: apt-get install -y openjdk-17-jre-headless maven")
+    except StackError as error:
+        sys.exit(f"stack: {sys.argv[1]}: {error}")
+    os.chdir(command.directory)
+    os.execvpe(command.argv[0], list(command.argv), command.environment)
+
+
+def check_ports(part: Part) -> None:
+    """Refuse to start on a port that somebody else has."""
+    for field in part.ports:
+        port = getattr(part.config, field)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError as error:
+                message = f"port {port}, which {part.name} needs, is in use: stop what has it or set {variable(field)}"
+                raise StackError(message) from error
+
+
+def _log_to_file(part: Part) -> None:
+    if part.config.log_dir:
+        path = os.path.join(part.config.log_dir, f"{part.name}.log")  # noqa: PTH118
+        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(log, sys.stdout.fileno())
+        os.dup2(log, sys.stderr.fileno())
+
+
+def _note_pid(part: Part) -> None:
+    folder = part.config.state / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    # The start time tells this process from a later one with the same number.
+    note = {"pid": os.getpid(), "created": psutil.Process().create_time()}
+    (folder / f"{part.name}.json").write_text(json.dumps(note))
+
+
+def _end_with_stdin() -> None:
+    """Leave a child behind that ends this process group once standard input closes, however that came about."""
+    if os.fork():
+        return
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os.killpg(0, signal.SIGTERM)
+    select.select([], [], [], GRACE_SECONDS)
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

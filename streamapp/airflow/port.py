@@ -1,0 +1,112 @@
+"""The port to Airflow: five verbs, every answer a type. Reads and writes nothing itself; adapters do."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from streamapp.core.errors import Unavailable
+from streamapp.core.model import Reason
+
+
+class AirflowUnavailable(Unavailable):
+    """Airflow did not answer, or not with something that settles the question. Ask again later."""
+
+
+class DagRunState(StrEnum):
+    """Airflow's own states of a run."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is over (a person may still clear it)."""
+        return self in {DagRunState.SUCCESS, DagRunState.FAILED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DagRun:
+    """A run as Airflow shows it."""
+
+    dag_id: str
+    run_id: str
+    state: DagRunState
+    conf: Mapping[str, Any]
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The run was created by this request."""
+
+    run: DagRun
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """A run with this id exists; whose it is, `get` tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Airflow will never take this request."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class DagMissing:
+    """Airflow does not know the DAG; right after a deploy it may learn of it."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Uncertain:
+    """No usable answer (time-out, broken connection, 5xx): the run may or may not have been created."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """Airflow surely created nothing and asks to come back (429, 401 or 403, no connection)."""
+
+    detail: str
+
+
+TriggerAnswer = Created | Exists | Refused | DagMissing | Uncertain | TurnedAway
+
+
+class AirflowPort(Protocol):
+    """What streamapp asks of Airflow. Every verb but `trigger` raises `AirflowUnavailable` when there is no usable answer."""
+
+    async def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> TriggerAnswer:
+        """Ask for a run; never raises for what Airflow or the network does."""
+
+    async def get(self, dag_id: str, run_id: str) -> DagRun | None:
+        """A run, or None when Airflow surely has none of this id."""
+
+    async def list_ended(self, dag_ids: Collection[str], since: datetime) -> Sequence[DagRun]:
+        """All runs of these DAGs that ended at `since` or later, oldest end first."""
+
+    async def list_active(self, dag_ids: Collection[str]) -> Sequence[DagRun]:
+        """All queued and running runs of these DAGs."""
+
+    async def any_task_started(self, dag_id: str, run_id: str) -> bool:
+        """Whether at least one task of the run was ever started."""
+
+    async def cancel(self, dag_id: str, run_id: str) -> None:
+        """Set a run to failed, so that Airflow stops its tasks; a run that has ended or is gone stays as it is."""
+
+    async def health(self) -> str:
+        """Airflow's version, once it answers as healthy and the log-in works."""
+
+    async def close(self) -> None:
+        """Close connections."""

@@ -1,0 +1,1 @@
+"""The streamapp command. Data goes to stdout, everything else to stderr."""

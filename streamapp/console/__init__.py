@@ -1,0 +1,1 @@
+"""Web pages and JSON of what the table holds. Reads the table; writes only events."""

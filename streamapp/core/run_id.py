@@ -1,0 +1,43 @@
+"""The id of a run and the fingerprint of its params: the same command gives the same run, whoever asks. Reads and writes nothing."""
+
+import hashlib
+import re
+
+MAX_LENGTH = 250
+"""Airflow's column for run ids; a longer one is refused."""
+
+_SAFE = re.compile(r"[A-Za-z0-9_.~:+-]")
+_HASH_LENGTH = 32
+
+
+def run_id(app_id: str, command_id: str, round_: int, attempt: int) -> str:
+    """`cmd__<app id>__<command id>__<round>.<attempt>`, fit for Airflow.
+
+    Characters outside Airflow's pattern, and `~` itself, become `~` and two hex digits for each byte of UTF-8, so that
+    different ids stay different. `..` is not allowed by Airflow, so a dot after a dot is escaped too. What would be too
+    long ends in a hash of the whole.
+    """
+    end = f"__{round_}.{attempt}"
+    start = f"cmd__{_escape(app_id)}__"
+    name = _escape(command_id)
+    room = MAX_LENGTH - len(start) - len(end)
+    if len(name) > room:
+        digest = hashlib.sha256(command_id.encode()).hexdigest()[:_HASH_LENGTH]
+        name = f"{name[: room - _HASH_LENGTH - 1].rstrip('.~')}~{digest}"
+    return f"{start}{name}{end}"
+
+
+def params_digest(params: str) -> str:
+    """A fingerprint of the params' text, in hex."""
+    return hashlib.sha256(params.encode()).hexdigest()[:_HASH_LENGTH]
+
+
+def _escape(text: str) -> str:
+    out: list[str] = []
+    for character in text:
+        dotted = character == "." and bool(out) and out[-1] == "."
+        if _SAFE.fullmatch(character) and character != "~" and not dotted:
+            out.append(character)
+        else:
+            out.extend(f"~{byte:02x}" for byte in character.encode("utf-8", "surrogatepass"))
+    return "".join(out)
