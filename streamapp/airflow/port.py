@@ -85,7 +85,7 @@ TriggerAnswer = Created | Exists | Refused | DagMissing | Uncertain | TurnedAway
 
 
 class AirflowPort(Protocol):
-    """What streamapp asks of Airflow. Every verb but `trigger` raises `AirflowUnavailable` when there is no usable answer."""
+    """What streamapp asks of Airflow. Every verb but `trigger` raises `AirflowUnavailable` for want of an answer."""
 
     async def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> TriggerAnswer:
         """Ask for a run; never raises for what Airflow or the network does."""

@@ -1,4 +1,4 @@
-"""What can happen: the inputs of `decide`. Each carries the time of its first fold, from the clock of the worker that folds it."""
+"""What can happen: the inputs of `decide`. Each carries the folding worker's time. Reads and writes nothing."""
 
 from dataclasses import dataclass
 from datetime import datetime

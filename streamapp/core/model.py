@@ -1,4 +1,4 @@
-"""The frozen values of the decision core: commands, policies, entries, outcomes, dead letters. Reads and writes nothing."""
+"""The frozen values of the core: commands, policies, entries, outcomes, dead letters. Reads and writes nothing."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""The id of a run and the fingerprint of its params: the same command gives the same run, whoever asks. Reads and writes nothing."""
+"""The id of a run and the fingerprint of its params: the same command, the same run. Reads and writes nothing."""
 
 import hashlib
 import re

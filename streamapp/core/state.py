@@ -1,0 +1,25 @@
+"""What the core may ask of the table while it decides: four questions, each answered in constant time. Reads only."""
+
+from typing import Protocol
+
+from streamapp.core.model import Entry, Holder
+
+
+class State(Protocol):
+    """One partition's rows, as the folds before this one left them."""
+
+    def entry(self, key: bytes | None, offset: int) -> Entry | None:
+        """The entry of a record.
+
+        Where a crash left a move half done, the row that was written last is the truth: settled before free before
+        queued.
+        """
+
+    def holder(self, command_id: str) -> Holder | None:
+        """Who holds a command id."""
+
+    def head(self, key: bytes) -> int | None:
+        """The offset of the first entry in a key's queue, None when the queue is empty."""
+
+    def next_after(self, key: bytes, offset: int) -> Entry | None:
+        """The first entry in a key's queue beyond an offset."""
