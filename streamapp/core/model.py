@@ -195,6 +195,8 @@ class Entry:
     deadline: datetime | None = None
     ending: Status | None = None
     """The verdict that waits until a POST that may be in flight is settled."""
+    run_id: str | None = None
+    """The run of the last attempt, as it was observed."""
     reason: Reason | None = None
     detail: str | None = None
     at: datetime
@@ -211,7 +213,7 @@ class Entry:
         """Whether it takes part in its key's queue, as the first or behind others."""
         if self.key is None or self.policy is None or self.policy.ordering is Ordering.NONE:
             return False
-        return not (self.policy.ordering is Ordering.TRIGGERED and self.status is Status.TRIGGERED)
+        return self.policy.ordering is Ordering.COMPLETED or self.attempt == 0
 
     @property
     def dispatchable(self) -> bool:

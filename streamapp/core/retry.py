@@ -21,4 +21,5 @@ def retry_delay(entry: Entry) -> timedelta:
     doubled = entry.policy.retry_delay * 2 ** min(max(entry.attempt - 1, 0), 32)
     digest = hashlib.sha256(f"{entry.id}-{entry.round}.{entry.attempt}".encode()).digest()
     share = 0.5 + int.from_bytes(digest[:4], "big") / 2**33
-    return min(doubled, MAX_DELAY) * share
+    wait: timedelta = min(doubled, MAX_DELAY) * share
+    return wait
