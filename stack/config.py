@@ -72,3 +72,6 @@ class Config:
 def variable(field: str) -> str:
     """Return the name of the environment variable for a field of Config."""
     return f"STACK_{field.upper()}"
+
+
+PORTS = tuple(field.name for field in fields(Config) if field.name.endswith("_port"))

@@ -38,7 +38,17 @@ def airflow() -> Path:
         python = str(AIRFLOW_VENV / "bin" / "python")
         uv = str(Path(sys.executable).with_name("uv"))
         # Several processes import Airflow at once: compile it once instead of in each.
-        install = [uv, "pip", "install", "-q", "--compile-bytecode", "--python", python, "-r", str(AIRFLOW_REQUIREMENTS)]
+        install = [
+            uv,
+            "pip",
+            "install",
+            "-q",
+            "--compile-bytecode",
+            "--python",
+            python,
+            "-r",
+            str(AIRFLOW_REQUIREMENTS),
+        ]
         _run(install)
         stamp.write_text(wanted)
     return AIRFLOW_VENV
@@ -70,7 +80,18 @@ def _maven(name: str) -> Path:
         if not target.exists():
             unfinished = target.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
-            _run(["mvn", "-q", "-B", "-Dstyle.color=never", "-f", str(pom), f"-Dtarget={unfinished}", "process-resources"])
+            _run(
+                [
+                    "mvn",
+                    "-q",
+                    "-B",
+                    "-Dstyle.color=never",
+                    "-f",
+                    str(pom),
+                    f"-Dtarget={unfinished}",
+                    "process-resources",
+                ]
+            )
             unfinished.rename(target)
     return target
 

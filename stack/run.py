@@ -2,11 +2,11 @@
 
 import json
 import os
-import select
 import shutil
 import signal
 import socket
 import sys
+import time
 
 import psutil
 
@@ -74,9 +74,19 @@ def _end_with_stdin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while os.read(sys.stdin.fileno(), 1):
         pass
-    os.killpg(0, signal.SIGTERM)
-    select.select([], [], [], GRACE_SECONDS)
-    os.killpg(0, signal.SIGKILL)
+    group = os.getpgid(0)
+    os.killpg(group, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_SECONDS
+    while time.monotonic() < deadline and any(_in_group(process, group) for process in psutil.process_iter()):
+        time.sleep(0.1)
+    os.killpg(group, signal.SIGKILL)
+
+
+def _in_group(process: psutil.Process, group: int) -> bool:
+    try:
+        return process.pid != os.getpid() and os.getpgid(process.pid) == group
+    except ProcessLookupError:
+        return False
 
 
 if __name__ == "__main__":

@@ -54,7 +54,9 @@ class Kafka(Part):
         return ["java", f"-Xmx{heap}", f"-Dlog4j2.configurationFile={log}", "-cp", f"{fetch.kafka()}/*"]
 
     def _properties(self) -> dict[str, str]:
-        listeners = f"PLAINTEXT://{self.config.bootstrap_servers},CONTROLLER://{HOST}:{self.config.kafka_controller_port}"
+        listeners = (
+            f"PLAINTEXT://{self.config.bootstrap_servers},CONTROLLER://{HOST}:{self.config.kafka_controller_port}"
+        )
         properties = {
             "process.roles": "broker,controller",
             "node.id": "1",
