@@ -1,0 +1,395 @@
+"""Reads: STREAMAPP_* variables, streamapp.toml, a Confluent-style properties file. Writes: warnings of unknown names.
+
+Environment over `streamapp.toml` over the properties file over defaults. Nothing is read when this module is imported,
+and nothing when a `Settings` is built by hand.
+"""
+
+import logging
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from streamapp.core.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+PREFIX = "STREAMAPP_"
+DEFAULT_ROUTES_FILE = "streamapp.toml"
+"""Read from the working directory when STREAMAPP_ROUTES_FILE names no other."""
+
+PROPERTIES = {
+    "bootstrap.servers": "bootstrap_servers",
+    "security.protocol": "security_protocol",
+    "sasl.mechanism": "sasl_mechanism",
+    "sasl.mechanisms": "sasl_mechanism",
+    "sasl.username": "sasl_username",
+    "sasl.password": "sasl_password",
+    "ssl.ca.location": "ssl_ca_location",
+    "schema.registry.url": "schema_registry_url",
+    "basic.auth.user.info": "schema_registry_user_info",
+}
+"""Names of the properties file and the fields they set."""
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*")
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_ROUTE = r"\[\[?\s*route\b|route\s*="
+_LONGEST_NAME = 249
+"""Kafka's limit for the name of a topic."""
+
+
+def _duration(value: Any) -> Any:
+    """30, "30", "30s", "5m", "500ms", "2h", "1d"; ISO 8601 is left to pydantic."""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if not match:
+        return value
+    try:
+        return timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
+    except OverflowError:
+        raise ValueError("is longer than can be counted") from None
+
+
+def _kafka_name(limit: int) -> AfterValidator:
+    def check(value: str) -> str:
+        if not _NAME.fullmatch(value) or len(value) > limit or value in {".", ".."}:
+            raise ValueError(f"must be 1 to {limit} of the characters A-Z a-z 0-9 . _ -")
+        return value
+
+    return AfterValidator(check)
+
+
+def _servers(value: str) -> str:
+    servers = [server.strip() for server in value.split(",") if server.strip()]
+    for server in servers:
+        host, colon, port = server.rpartition(":")
+        if not (colon and host and port.isdecimal() and 0 < int(port) < 65536) or "/" in host:
+            raise ValueError("must be host:port, or several with commas between")
+    if not servers:
+        raise ValueError("must name at least one host:port")
+    return ",".join(servers)
+
+
+def _address(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        fits = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and "," not in value
+    except ValueError:
+        fits = False
+    if not fits or parts.query or parts.fragment or any(character.isspace() for character in value):
+        raise ValueError("must be one address such as http://127.0.0.1:8080")
+    if "@" in parts.netloc:
+        raise ValueError("must hold no user and password: there are settings for them")
+    return value.rstrip("/")
+
+
+def _user_info(value: SecretStr) -> SecretStr:
+    if ":" not in value.get_secret_value():
+        raise ValueError("must be <user or API key>:<password or secret>")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+HttpAddress = Annotated[str, AfterValidator(_address)]
+TopicName = Annotated[str, _kafka_name(_LONGEST_NAME)]
+
+
+def _derived(end: str) -> Callable[[dict[str, Any]], str]:
+    return lambda values: f"{values.get('commands_topic', 'commands')}-{end}"
+
+
+class Settings(BaseModel):
+    """Everything that can be set. Each field is also the environment variable STREAMAPP_<FIELD>.
+
+    Durations are written 30s, 5m, 500ms, 2h, 1d, as seconds, or in ISO 8601.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+
+    bootstrap_servers: Annotated[str, AfterValidator(_servers)] = "127.0.0.1:9092"
+    """Kafka's brokers: host:port, several with commas between."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How Kafka is spoken to."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    """How to log in to Kafka, where the security protocol is one of SASL."""
+    sasl_username: str | None = None
+    """Kafka's user name or API key."""
+    sasl_password: SecretStr | None = None
+    """Kafka's password or API secret."""
+    ssl_ca_location: FilePath | None = None
+    """A file with the certificates (PEM) that Kafka's own must be signed by; default: those of the machine."""
+
+    schema_registry_url: HttpAddress | None = None
+    """The Confluent-compatible schema registry. With it, what is written is Avro; without it, JSON."""
+    schema_registry_user_info: Annotated[SecretStr, AfterValidator(_user_info)] | None = None
+    """The registry's basic auth as user:password."""
+
+    app_id: Annotated[str, _kafka_name(_LONGEST_NAME - len("-dispatches-changelog"))] = "streamapp"
+    """Name of the installation: the consumer group, the changelog's and every run's name contain it."""
+    commands_topic: Annotated[str, _kafka_name(_LONGEST_NAME - len("-dead-letters"))] = "commands"
+    """The topic that commands are read from."""
+    results_topic: TopicName = Field(default_factory=_derived("results"))
+    """The topic of outcomes; default: <commands_topic>-results."""
+    control_topic: TopicName = Field(default_factory=_derived("control"))
+    """The topic of operators' instructions; default: <commands_topic>-control."""
+    dead_letters_topic: TopicName = Field(default_factory=_derived("dead-letters"))
+    """The topic of what could not be run; default: <commands_topic>-dead-letters."""
+    partitions: Annotated[int, Field(ge=1, le=10000)] = 8
+    """Partitions of the topics that `streamapp topics --create` makes: the most workers that can share the work."""
+    replication_factor: Annotated[int, Field(ge=1, le=100)] = 1
+    """Copies of the topics that are made, and the least that a check accepts; 3 in production."""
+    min_insync_replicas: Annotated[int, Field(ge=1, le=100)] = 1
+    """Copies that must have a record before it counts as written, for topics that are made; 2 in production."""
+    max_command_bytes: Annotated[int, Field(ge=1)] = 262144
+    """The largest value of a command's record, in bytes; a larger one is rejected."""
+    session_timeout: Duration = timedelta(seconds=10)
+    """How long a worker may be silent before Kafka gives its partitions to others."""
+    heartbeat_interval: Duration = timedelta(seconds=3)
+    """How often a worker tells Kafka that it lives; at most a third of session_timeout."""
+
+    airflow_url: HttpAddress = "http://127.0.0.1:8080"
+    """Airflow's address, without /api."""
+    airflow_username: str | None = None
+    """The user that triggers runs."""
+    airflow_password: SecretStr | None = None
+    """That user's password."""
+    airflow_max_in_flight: Annotated[int, Field(ge=1, le=1000)] = 8
+    """Requests to Airflow under way at a time, all workers together."""
+    airflow_timeout: Duration = timedelta(seconds=30)
+    """How long a request to Airflow may take before its outcome counts as unknown."""
+    dag_missing_grace: Duration = timedelta(seconds=60)
+    """How long a DAG that Airflow does not know (yet) is asked for before its command is rejected."""
+    poll_interval: Duration = timedelta(seconds=0.3)
+    """How often Airflow is asked for ended runs."""
+    reconcile_interval: Duration = timedelta(seconds=30)
+    """How often runs that the polls may have missed, or that were deleted, are looked for."""
+    ready_limit: Annotated[int, Field(ge=1)] = 1000
+    """Commands of a worker that may wait for Airflow in memory; above it no further ones are read."""
+
+    web_bind: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """The network address on which a worker serves its pages, health and metrics."""
+    worker_url: HttpAddress = "http://127.0.0.1:6066"
+    """The worker that the command line asks."""
+
+    routes_file: FilePath | None = None
+    """The TOML file; default: streamapp.toml in the working directory, where there is one."""
+    config_file: FilePath | None = None
+    """A properties file as Confluent's clients use it: bootstrap.servers=… and so on."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        for one, other in (("sasl_username", "sasl_password"), ("airflow_username", "airflow_password")):
+            if (getattr(self, one) is None) != (getattr(self, other) is None):
+                raise ValueError(f"{variable(one)} and {variable(other)} must be set together")
+        if self.security_protocol.startswith("SASL") and self.sasl_username is None:
+            needed = f"{variable('sasl_username')} and {variable('sasl_password')}"
+            raise ValueError(f"{variable('security_protocol')}={self.security_protocol} needs {needed}")
+        topics = [self.commands_topic, self.results_topic, self.control_topic, self.dead_letters_topic]
+        if len(set(topics)) < len(topics):
+            raise ValueError(f"{variable('*_topic')}: the four topics must have different names")
+        if self.heartbeat_interval * 3 > self.session_timeout:
+            third = f"a third of {variable('session_timeout')}"
+            raise ValueError(f"{variable('heartbeat_interval')} must be at most {third}")
+        if self.min_insync_replicas > self.replication_factor:
+            raise ValueError(f"{variable('min_insync_replicas')} must be at most {variable('replication_factor')}")
+        return self
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings and how they came about."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    """Where each field that is not at its default was set."""
+    unknown: tuple[str, ...]
+    """Names that were found and not understood, each with its place."""
+
+
+@dataclass
+class _Values:
+    """What one place says."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+
+    def put(self, name: str, value: Any, origin: str) -> None:
+        self.values[name] = value
+        self.origins[name] = origin
+
+    def put_over(self, other: "_Values") -> None:
+        self.values |= other.values
+        self.origins |= other.origins
+        self.unknown += other.unknown
+
+
+def load_settings(environ: Mapping[str, str] | None = None, *, config_file: Path | None = None) -> Settings:
+    """Read the settings, and warn of names that are not known.
+
+    Args:
+        environ: The environment; default: the process's own.
+        config_file: A properties file named on the command line: what it says wins over everything else.
+
+    Raises:
+        ConfigError: A value does not fit; one line that names it and how to mend it.
+    """
+    loaded = read_settings(environ, config_file=config_file)
+    for name in loaded.unknown:
+        log.warning("not used: %s", name)
+    return loaded.settings
+
+
+def read_settings(environ: Mapping[str, str] | None = None, *, config_file: Path | None = None) -> Loaded:
+    """Read the settings and tell where each came from. Arguments and errors: see `load_settings`."""
+    environment = _from_environment(os.environ if environ is None else environ)
+    routes_file = environment.values.get("routes_file")
+    toml = _from_toml(Path(routes_file) if routes_file else None)
+    named = (toml.values | environment.values).get("config_file")
+    merged = _from_properties(Path(str(named))) if named and not config_file else _Values()
+    merged.put_over(toml)
+    merged.put_over(environment)
+    if config_file:
+        merged.put_over(_from_properties(config_file))
+        merged.put("config_file", config_file, "the command line")
+    try:
+        settings = Settings(**merged.values)
+    except ValidationError as error:
+        # `from None`: the original shows values, and some of them are secrets.
+        raise ConfigError(_one_line(error, merged)) from None
+    return Loaded(settings, merged.origins, tuple(merged.unknown))
+
+
+def variable(name: str) -> str:
+    """The environment variable of a field."""
+    return PREFIX + name.upper()
+
+
+def _from_environment(environ: Mapping[str, str]) -> _Values:
+    found = _Values()
+    for name in sorted(environ):
+        text = environ[name].strip()
+        # Set but empty is how compose files and CI say "not set".
+        if not name.startswith(PREFIX) or not text:
+            continue
+        known = name.removeprefix(PREFIX).lower()
+        if known in Settings.model_fields and name.isupper():
+            found.put(known, text, name)
+        else:
+            found.unknown.append(f"{name} in the environment{_meant(name, map(variable, Settings.model_fields))}")
+    return found
+
+
+def _from_toml(path: Path | None) -> _Values:
+    found = _Values()
+    if path is None and not Path(DEFAULT_ROUTES_FILE).is_file():
+        return found
+    path = path or Path(DEFAULT_ROUTES_FILE)
+    text = _read(path, variable("routes_file"))
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    if "route" in document:
+        place = f"{path}{_line(text, _ROUTE)}"
+        raise ConfigError(f"{place}: routes are not read yet by this release: take the [[route]] tables out")
+    table = document.pop("streamapp", {})
+    if document or not isinstance(table, dict):
+        raise ConfigError(
+            f"{path}: settings belong in a table [streamapp]; {next(iter(document), 'streamapp')!r} is not known"
+        )
+    for name, value in table.items():
+        place = f"{path}{_line(text, re.escape(name))}"
+        if name not in Settings.model_fields or name == "routes_file":
+            raise ConfigError(f"{place}: {name!r} is not a setting{_meant(name, Settings.model_fields)}")
+        found.put(name, value, f"{place} ({name})")
+    return found
+
+
+def _from_properties(path: Path) -> _Values:
+    found = _Values()
+    for number, line in enumerate(_read(path, variable("config_file")).splitlines(), start=1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        name, equals, value = (part.strip() for part in stripped.partition("="))
+        if not equals or not name:
+            # The line itself may be half of a secret: it is not shown.
+            raise ConfigError(f"{path}:{number}: must be name=value, a # comment, or blank")
+        place = f"{path}:{number} ({name})"
+        if name == "basic.auth.credentials.source":
+            if value != "USER_INFO":
+                raise ConfigError(f"{place}: must be USER_INFO, with basic.auth.user.info=<key>:<secret>")
+        elif name in PROPERTIES:
+            found.put(PROPERTIES[name], value, place)
+        else:
+            found.unknown.append(f"{name} in {path}:{number}{_meant(name, PROPERTIES)}")
+    return found
+
+
+def _read(path: Path, name: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError(f"{path}: can't be read ({why}): {name} must name a text file") from None
+
+
+def _line(text: str, pattern: str) -> str:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if re.match(rf"\s*(?:{pattern})", line):
+            return f":{number}"
+    return ""
+
+
+def _meant(name: str, known: Any) -> str:
+    close = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _one_line(error: ValidationError, merged: _Values) -> str:
+    errors = error.errors(include_url=False, include_context=False)
+    first, *others = [one for one in errors if one["type"] != "default_factory_not_called"]
+    what = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    if first["loc"]:
+        name = str(first["loc"][0])
+        origin = merged.origins.get(name, variable(name))
+        what = f"{origin}{_shown(name, merged.values.get(name))}: {_plain(first['type'], what)}"
+    return what + (f" (and {len(others)} more)" if others else "")
+
+
+def _plain(kind: str, text: str) -> str:
+    if kind.startswith(("time_delta", "timedelta")):
+        return "must be a duration such as 30s, 5m or 500ms"
+    if kind == "greater_than":
+        return "must be longer than nothing: a duration such as 30s, 5m or 500ms"
+    if kind in {"int_parsing", "int_type", "int_from_float"}:
+        return "must be a whole number"
+    if kind.startswith("path"):
+        return "must name a file that exists"
+    return text
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None or "SecretStr" in str(Settings.model_fields[name].annotation):
+        return ""
+    text = re.sub(r"//[^/]*@", "//***@", str(value))
+    return f"={text[:80]!r}"
