@@ -1,0 +1,37 @@
+"""Points in time as milliseconds and as text. Reads and writes nothing."""
+
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def to_millis(at: datetime) -> int:
+    """Milliseconds since the epoch; finer parts are cut off."""
+    return (at - EPOCH) // MILLISECOND
+
+
+def from_millis(millis: int) -> datetime:
+    """The point in time, in UTC; OverflowError beyond what a datetime holds."""
+    return EPOCH + timedelta(milliseconds=millis)
+
+
+def cut(at: datetime) -> datetime:
+    """The same point in time in UTC, without what is finer than a millisecond."""
+    return from_millis(to_millis(at))
+
+
+def to_text(at: datetime) -> str:
+    """ISO 8601 in UTC with milliseconds and `Z`."""
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def from_text(text: str) -> datetime:
+    """The point in time, cut to milliseconds; ValueError when it can't be read or names no offset from UTC."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"{text!r} names no offset from UTC (such as Z)")
+    try:
+        return cut(at)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is out of range") from error

@@ -1,0 +1,133 @@
+"""Hypothesis strategies for the values of the core."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import strategies as st
+
+from streamapp.core.effects import Free, Identity, Queued, Settled
+from streamapp.core.model import (
+    Action,
+    DeadLetter,
+    Entry,
+    Holder,
+    Instruction,
+    OnFailure,
+    Ordering,
+    Original,
+    Outcome,
+    Policy,
+    Reason,
+    RunState,
+    Source,
+    Status,
+    Timings,
+)
+
+
+def optional(strategy):
+    return st.none() | strategy
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+blobs = st.binary(max_size=30)
+keys = optional(blobs)
+offsets = st.integers(0, 2**63 - 1)
+counts = st.integers(0, 2**31 - 1)
+times = st.integers(-62_135_596_800_000, 253_402_300_799_999).map(
+    lambda millis: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=millis)
+)
+sources = st.builds(Source, names, st.integers(0, 1000), offsets)
+headers = st.lists(st.tuples(texts, keys), max_size=4).map(tuple)
+originals = st.builds(Original, keys, headers)
+timings = st.builds(
+    Timings,
+    accepted_at=optional(times),
+    triggered_at=optional(times),
+    started_at=optional(times),
+    ended_at=optional(times),
+)
+policies = st.builds(
+    Policy,
+    dag_id=names,
+    ordering=st.sampled_from(Ordering),
+    on_failure=st.sampled_from(OnFailure),
+    max_attempts=counts,
+    retry_delay=st.integers(0, 10**9).map(lambda millis: timedelta(milliseconds=millis)),
+    max_in_flight=counts,
+)
+entries = st.builds(
+    Entry,
+    source=sources,
+    key=keys,
+    recorded_at=times,
+    id=names,
+    command=optional(texts),
+    status=st.sampled_from(Status),
+    policy=optional(policies),
+    params=optional(st.text()),
+    round=counts,
+    attempt=counts,
+    unstarted=counts,
+    not_before=optional(times),
+    deadline=optional(times),
+    ending=optional(st.sampled_from(Status)),
+    reason=optional(st.sampled_from(Reason)),
+    detail=optional(st.text()),
+    at=times,
+    timings=timings,
+    correlation_id=optional(texts),
+    causation_id=optional(texts),
+    duplicate_of=optional(texts),
+    original=optional(originals),
+)
+holders = st.builds(Holder, keys, offsets)
+row_keys = st.one_of(
+    st.builds(Queued, blobs, offsets),
+    st.builds(Free, offsets),
+    st.builds(Settled, keys, offsets),
+    st.builds(Identity, names),
+)
+outcomes = st.builds(
+    Outcome,
+    command_id=names,
+    key=keys,
+    command=optional(texts),
+    dag_id=optional(texts),
+    dag_run_id=optional(texts),
+    round=counts,
+    attempt=counts,
+    status=st.sampled_from(Status),
+    reason=optional(st.sampled_from(Reason)),
+    detail=optional(texts),
+    at=times,
+    source=sources,
+    timings=timings,
+    correlation_id=optional(texts),
+    causation_id=optional(texts),
+    duplicate_of=optional(texts),
+    replay_id=optional(texts),
+    control_id=optional(texts),
+    result=optional(st.sampled_from(RunState)),
+)
+instructions = st.builds(
+    Instruction,
+    control_id=names,
+    action=st.sampled_from(Action),
+    command_id=optional(texts),
+    key=keys,
+    dag_id=optional(texts),
+    by=names,
+    reason=optional(texts),
+    at=times,
+)
+dead_letters = st.builds(
+    DeadLetter,
+    source=sources,
+    key=keys,
+    original=originals,
+    round=counts,
+    reason=st.sampled_from(Reason),
+    detail=texts,
+    at=times,
+)

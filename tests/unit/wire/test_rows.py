@@ -1,0 +1,66 @@
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from streamapp.core.effects import Settled
+from streamapp.core.errors import ConfigError
+from streamapp.core.model import Entry, Holder, Original, Source, Status
+from streamapp.wire.rows import parse_key, parse_row, row_key, row_value
+
+AT = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
+ENTRY = Entry(
+    source=Source("commands", 3, 42),
+    key=b"order-1",
+    recorded_at=AT,
+    id="a",
+    command="app.probe",
+    status=Status.ACCEPTED,
+    at=AT,
+)
+
+
+def test_the_line_is_compact_json_with_a_version_and_without_nulls():
+    line, _, rest = row_value(ENTRY).partition(b"\n")
+    assert line == json.dumps(json.loads(line), separators=(",", ":")).encode()
+    assert json.loads(line)["v"] == 1
+    assert None not in json.loads(line).values()
+    assert rest == b""
+
+
+def test_the_original_value_follows_as_it_is():
+    original = Original(b"\x00\x00\n\xff", (("h", b"\xfe"), ("h", None)))
+    data = row_value(replace(ENTRY, original=original))
+    assert data.endswith(b"\n\x00\x00\n\xff")
+    assert parse_row(data).original == original
+
+
+@pytest.mark.parametrize("original", [None, Original(None), Original(b"")])
+def test_an_absent_a_null_and_an_empty_original_are_told_apart(original):
+    assert parse_row(row_value(replace(ENTRY, original=original))).original == original
+
+
+def test_a_null_key_is_not_an_empty_one():
+    assert row_key(Settled(None, 1)) != row_key(Settled(b"", 1))
+    assert parse_row(row_value(Holder(None, 1))) != parse_row(row_value(Holder(b"", 1)))
+
+
+def test_times_are_cut_to_milliseconds():
+    entry = replace(ENTRY, at=AT + timedelta(microseconds=999))
+    assert parse_row(row_value(entry)) == ENTRY
+
+
+def test_a_row_of_a_newer_release_is_refused():
+    newer = row_value(ENTRY).replace(b'"v":1', b'"v":2')
+    with pytest.raises(ConfigError, match="newer release"):
+        parse_row(newer)
+
+
+def test_a_row_key_of_an_unknown_kind_is_refused():
+    with pytest.raises(ConfigError, match="unknown kind"):
+        parse_key(b"x" + bytes(8))
+
+
+def test_fields_that_a_newer_release_added_are_ignored():
+    assert parse_row(row_value(ENTRY).replace(b'{"v":1', b'{"v":1,"new":[1]')) == ENTRY
