@@ -36,6 +36,8 @@ class DagRun:
     run_id: str
     state: DagRunState
     conf: Mapping[str, Any]
+    created_at: datetime | None = None
+    """When it was asked for, by Airflow's clock; it can't have ended earlier. None where Airflow doesn't say."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
 
@@ -100,13 +102,13 @@ class AirflowPort(Protocol):
         """All queued and running runs of these DAGs."""
 
     async def any_task_started(self, dag_id: str, run_id: str) -> bool:
-        """Whether at least one task of the run was ever started."""
+        """Whether at least one task of the run was ever started; True when Airflow can no longer tell."""
 
     async def cancel(self, dag_id: str, run_id: str) -> None:
         """Set a run to failed, so that Airflow stops its tasks; a run that has ended or is gone stays as it is."""
 
     async def health(self) -> str:
-        """Airflow's version, once it answers as healthy and the log-in works."""
+        """Airflow's version, once its database is healthy and the log-in works."""
 
     async def close(self) -> None:
         """Close connections."""

@@ -1,9 +1,9 @@
-"""The decision core: `decide(state, event)` reads one partition's state and an event, writes nothing, answers what follows.
+"""The decision core: reads one partition's state and an event, writes nothing, answers what follows.
 
-Three logs are folded: commands are received, observations of runs come back, instructions are given. Only here a command
-gets a verdict. An event that was folded before changes nothing and dispatches nothing: its rows are written again as
-they now are, because a crash may have cut a fold's rows short, and what they show is published again, because a crash
-may have kept it from leaving.
+Three logs are folded: commands are received, observations of runs come back, instructions are given. Only here a
+command gets a verdict. An event that was folded before changes nothing and dispatches nothing: its rows are written
+again as they now are, because a crash may have cut a fold's rows short, and what they show is published again, because
+a crash may have kept it from leaving.
 """
 
 from dataclasses import replace
@@ -16,6 +16,7 @@ from streamapp.core.effects import (
     Delete,
     Effect,
     Emit,
+    EntryKey,
     Free,
     Identity,
     Put,
@@ -145,9 +146,9 @@ def _duplicate(event: CommandReceived, command: Command, first: Entry) -> Decisi
 def _receive_again(state: State, event: CommandReceived, known: Entry) -> Decision:
     if known.recorded_at != event.recorded_at:
         raise Unsafe(
-            f"{event.source} was written at {event.recorded_at.isoformat()}, but the table knows a record of this offset "
-            f"written at {known.recorded_at.isoformat()}: the topic was deleted and created again. Use a new app id "
-            "(STREAMAPP_APP_ID) or delete this one's consumer group and changelog topic."
+            f"{event.source} was written at {event.recorded_at.isoformat()}, but the table knows a record of this "
+            f"offset written at {known.recorded_at.isoformat()}: the topic was deleted and created again. Use a new "
+            "app id (STREAMAPP_APP_ID) or delete this one's consumer group and changelog topic."
         )
     changes = _rows_again(known)
     holder = state.holder(known.id)
@@ -259,12 +260,12 @@ def _failed(ended: Entry) -> Entry:
     """A failed attempt: another one, or the end. A run in which no task started is not the command's fault."""
     assert ended.policy is not None
     reason = ended.reason or Reason.RUN_FAILED
-    ended = replace(ended, reason=reason)
+    policy, ended = ended.policy, replace(ended, reason=reason)
     if reason is Reason.RUN_NOT_STARTED and ended.unstarted < UNSTARTED_ALLOWED:
         ended = replace(ended, unstarted=ended.unstarted + 1)
         again = True
     else:
-        again = ended.attempt - ended.unstarted < ended.policy.max_attempts
+        again = ended.attempt - ended.unstarted < policy.max_attempts
     if not again:
         return _given_up(ended, Status.FAILED)
     return replace(ended, status=Status.ATTEMPT_FAILED, not_before=ended.at + retry_delay(ended))
@@ -353,7 +354,7 @@ def _rows_again(entry: Entry) -> list[Change]:
     here = place(entry)
     changes: list[Change] = [Put(here, entry)]
     offset = entry.source.offset
-    others = [Free(offset)] if entry.key is None else [Queued(entry.key, offset), Free(offset)]
+    others: list[EntryKey] = [Free(offset)] if entry.key is None else [Queued(entry.key, offset), Free(offset)]
     if entry.policy is not None:
         changes.extend(Delete(other) for other in others if other != here)
     return changes

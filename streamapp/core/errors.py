@@ -42,3 +42,7 @@ class Unavailable(StreamappError):
 
 class Unsafe(StreamappError):
     """Going on could lose or double something."""
+
+
+class TooLarge(StreamappError):
+    """A record would be larger than Kafka takes; known before anything is sent."""

@@ -93,8 +93,8 @@ def changelog(settings: Settings) -> str:
 def expected(settings: Settings) -> tuple[Expected, ...]:
     """The five topics, commands first."""
     whole = max(BROKER_DEFAULT_BYTES, settings.max_command_bytes + OVERHEAD_BYTES)
-    # A row holds the params twice: as text, and in the original record.
-    row = 2 * settings.max_command_bytes + OVERHEAD_BYTES
+    # A row holds the original record and, as JSON text with each quote escaped, its params.
+    row = 3 * settings.max_command_bytes + OVERHEAD_BYTES
     return (
         Expected("commands", settings.commands_topic, "delete", settings.max_command_bytes + OVERHEAD_BYTES),
         Expected("results", settings.results_topic, "delete", 2 * OVERHEAD_BYTES),

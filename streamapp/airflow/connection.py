@@ -1,0 +1,111 @@
+"""Requests to Airflow, each bounded in time. Reads the address; writes HTTP; tells "surely not sent" from "no answer"."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+
+import httpx
+
+from streamapp.airflow.port import AirflowUnavailable
+from streamapp.core.errors import ConfigError
+
+KEEP_IDLE_SECONDS = 2.0
+"""How long an unused connection is kept. Airflow's server closes idle ones after 5 s; a request written into that moment
+is lost without an answer, and each such loss costs a look-up and a delay."""
+
+
+class NotSent(AirflowUnavailable):
+    """The request surely had no effect: there was no connection, or no log-in."""
+
+
+class NoAnswer(AirflowUnavailable):
+    """The request may have been carried out, but its answer did not arrive."""
+
+
+class Connection:
+    """A pool of HTTP connections to one Airflow.
+
+    Args:
+        url: Where Airflow's pages are, with its path prefix if it has one.
+        connect_timeout: For opening a connection, and for waiting for a free one.
+        request_timeout: For a whole request, however slowly its answer trickles in.
+        transport: Another way to carry requests, for tests.
+
+    Raises:
+        ConfigError: The address can't be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connect_timeout: timedelta,
+        request_timeout: timedelta,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        connect = connect_timeout.total_seconds()
+        self._request_seconds = request_timeout.total_seconds()
+        self._client = httpx.AsyncClient(
+            base_url=_checked(url),
+            timeout=httpx.Timeout(self._request_seconds, connect=connect, pool=connect),
+            limits=httpx.Limits(keepalive_expiry=KEEP_IDLE_SECONDS),
+            headers={"User-Agent": "streamapp", "Accept": "application/json"},
+            transport=transport,
+        )
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        params: Mapping[str, int | str] | None = None,
+        token: str | None = None,
+    ) -> httpx.Response:
+        """Send a request and read its whole answer.
+
+        Args:
+            method: The HTTP method.
+            path: Below the address, with everything in it escaped.
+            content: A JSON document.
+            params: The query.
+            token: A bearer token.
+
+        Raises:
+            NotSent: It surely had no effect.
+            NoAnswer: Nobody knows whether it had an effect.
+        """
+        headers = {"Content-Type": "application/json"} if content is not None else {}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        try:
+            async with asyncio.timeout(self._request_seconds):
+                return await self._client.request(method, path, content=content, params=params, headers=headers)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise NotSent(f"no connection to Airflow: {_describe(error)}") from error
+        except TimeoutError as error:
+            raise NoAnswer(f"no answer from Airflow in {self._request_seconds:g} s") from error
+        except httpx.HTTPError as error:
+            raise NoAnswer(f"no answer from Airflow: {_describe(error)}") from error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+
+def _checked(url: str) -> httpx.URL:
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ConfigError(f"STREAMAPP_AIRFLOW_URL is not an address: {error}") from error
+    if address.scheme not in {"http", "https"} or not address.host:
+        raise ConfigError("STREAMAPP_AIRFLOW_URL must be like http://localhost:8080")
+    if address.userinfo:
+        raise ConfigError(
+            "STREAMAPP_AIRFLOW_URL carries a user name: set STREAMAPP_AIRFLOW_USERNAME and STREAMAPP_AIRFLOW_PASSWORD"
+        )
+    return address
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

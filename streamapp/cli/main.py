@@ -1,0 +1,90 @@
+"""Reads: the command line. Writes: what the verb writes, and errors as one line. The `streamapp` command."""
+
+import logging
+from importlib import import_module
+from typing import Any
+
+import click
+
+from streamapp.core.errors import ConfigError, StreamappError
+
+VERBS = ("doctor", "send", "status", "tail", "topics")
+"""Each is a module of this package with a command of the same name."""
+
+INTERRUPTED = 130
+
+
+class Failed(click.ClickException):
+    """Expected trouble: one line on stderr."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(" ".join(message.split()))
+        self.exit_code = exit_code
+
+
+class Verbs(click.Group):
+    """Loads a verb when it is asked for: Kafka's and HTTP's libraries take a while to import."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """The names of all verbs."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The verb, or None when there is none of that name."""
+        if cmd_name not in VERBS:
+            return None
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"streamapp.cli.{name}"), name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; expected errors become one line and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            raise Failed(str(error), 2) from None
+        except StreamappError as error:
+            raise Failed(str(error), 1) from None
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+
+
+class _ToStderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"{record.levelname.lower()}: {record.getMessage()}", err=True)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="streamapp", message="%(prog)s %(version)s")
+def main() -> None:
+    """Send commands and see what became of them.
+
+    Settings come from STREAMAPP_* variables, from streamapp.toml and from the properties file that --config-file or
+    STREAMAPP_CONFIG_FILE names. What is asked for goes to stdout, as text or with --json as JSON; everything else
+    goes to stderr.
+
+    \b
+    Exit codes:
+      0  it worked
+      1  a check failed, or what was asked for isn't there or did not come in time
+      2  wrong usage, settings or input
+      130  interrupted
+
+    \b
+    Examples:
+      streamapp topics --create
+      streamapp send --command app.send_email_alert --params '{"email": "test@email.com"}' --key event
+      streamapp tail --from beginning
+      streamapp doctor
+    """  # noqa: D301
+    _log_to_stderr()
+
+
+def _log_to_stderr() -> None:
+    """Only our own lines: what libraries log is either in our errors already or of no use to the user."""
+    logger = logging.getLogger("streamapp")
+    if not any(isinstance(handler, _ToStderr) for handler in logger.handlers):
+        logger.addHandler(_ToStderr(logging.WARNING))
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(logging.NullHandler())

@@ -1,0 +1,154 @@
+"""One partition's state: reads rows on their way to the changelog over rows of the database, writes neither.
+
+The overlay holds what folds have decided and the changelog has not acknowledged yet. The first entry of each key's
+queue is remembered, because a queue's front is full of removed rows that a database would have to step over.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from heapq import merge
+from itertools import groupby
+
+from sortedcontainers import SortedDict
+
+from streamapp.core.effects import Change, Delete, EntryKey, Free, Identity, Put, Queued, Row, RowKey, Settled
+from streamapp.core.model import Entry, Holder
+from streamapp.dispatch.ports import Ledger, RowCodec
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRow:
+    """A row on its way to the changelog; None stands for its removal."""
+
+    key: bytes
+    row: Row | None
+    value: bytes | None
+
+
+class Partition:
+    """The rows of one partition, as the folds so far left them. Implements `core.state.State`."""
+
+    def __init__(self, number: int, ledger: Ledger, codec: RowCodec) -> None:
+        self.number = number
+        self._ledger = ledger
+        self._codec = codec
+        self._overlay: SortedDict[bytes, PendingRow] = SortedDict()
+        self._heads: dict[bytes, int] = {}
+
+    # What the core asks
+
+    def entry(self, key: bytes | None, offset: int) -> Entry | None:
+        """The entry of a record, wherever its row stands."""
+        places: list[EntryKey] = [Settled(key, offset), Free(offset)]
+        if key is not None:
+            places.append(Queued(key, offset))
+        for where in places:
+            row = self.row(where)
+            if isinstance(row, Entry):
+                return row
+        return None
+
+    def holder(self, command_id: str) -> Holder | None:
+        """Who holds a command id."""
+        row = self.row(Identity(command_id))
+        return row if isinstance(row, Holder) else None
+
+    def head(self, key: bytes) -> int | None:
+        """The offset of the first entry in a key's queue."""
+        return self._heads.get(key)
+
+    def next_after(self, key: bytes, offset: int) -> Entry | None:
+        """The first entry in a key's queue beyond an offset."""
+        for where, row in self.rows(Queued(key, offset + 1)):
+            if isinstance(where, Queued) and where.key == key and isinstance(row, Entry):
+                return row
+            break
+        return None
+
+    # Reading
+
+    def row(self, key: RowKey) -> Row | None:
+        """A row, None where there is none."""
+        raw = self._codec.encode_key(key)
+        pending: PendingRow | None = self._overlay.get(raw)
+        if pending is not None:
+            return pending.row
+        value = self._ledger.get(self.number, raw)
+        return None if value is None else self._codec.decode_row(key, value)
+
+    def rows(self, start: RowKey | bytes) -> Iterator[tuple[RowKey, Row]]:
+        """All rows from a key on, in the order of their bytes."""
+        raw = start if isinstance(start, bytes) else self._codec.encode_key(start)
+        pending = ((key, 0, self._overlay[key]) for key in self._overlay.irange(minimum=raw))
+        disk = self._ledger.scan(self.number, raw)
+        stored = ((key, 1, value) for key, value in disk)
+        try:
+            for key, found in groupby(merge(pending, stored, key=lambda item: item[:2]), key=lambda item: item[0]):
+                newest = next(found)[2]
+                name = self._codec.parse_key(key)
+                row = newest.row if isinstance(newest, PendingRow) else self._codec.decode_row(name, newest)
+                if row is not None:
+                    yield name, row
+        finally:
+            disk.close()
+
+    # Writing
+
+    def encode(self, change: Change) -> PendingRow:
+        """A change as a row to be sent."""
+        key = self._codec.encode_key(change.key)
+        if isinstance(change, Delete):
+            return PendingRow(key, None, None)
+        return PendingRow(key, change.row, self._codec.encode_row(change.row))
+
+    def lay(self, change: Change, pending: PendingRow) -> None:
+        """Let reads see a change that is on its way."""
+        self._overlay[pending.key] = pending
+        if not isinstance(change.key, Queued):
+            return
+        key, offset = change.key.key, change.key.offset
+        head = self._heads.get(key)
+        if isinstance(change, Put):
+            if head is None or offset < head:
+                self._heads[key] = offset
+        elif head == offset:
+            successor = self.next_after(key, offset)
+            if successor is None:
+                del self._heads[key]
+            else:
+                self._heads[key] = successor.source.offset
+
+    def entered(self, pending: PendingRow) -> None:
+        """Forget a row that the database now has, unless a newer one is on its way."""
+        if self._overlay.get(pending.key) is pending:
+            del self._overlay[pending.key]
+
+    # Rebuilding
+
+    def recover(self) -> Iterator[Entry]:
+        """Find the first entry of each key, and every entry that holds no key, after the database was restored.
+
+        Touches one row for each key with something to do, and never the history. A row that a crash left behind in the
+        place that its entry has moved on from is passed over; the redelivery of the event removes it.
+        """
+        self._heads.clear()
+        seek = self._codec.QUEUES
+        while (first := self._first_queued(seek)) is not None:
+            key, entry = first
+            self._heads[key] = entry.source.offset
+            yield entry
+            seek = self._codec.after_queue(key)
+        for where, row in self.rows(self._codec.FREE):
+            if not isinstance(where, Free):
+                break
+            if isinstance(row, Entry) and self.row(Settled(row.key, where.offset)) is None:
+                yield row
+
+    def _first_queued(self, seek: bytes) -> tuple[bytes, Entry] | None:
+        for where, row in self.rows(seek):
+            if not isinstance(where, Queued) or not isinstance(row, Entry):
+                return None
+            moved_on = self.row(Settled(where.key, where.offset)) or self.row(Free(where.offset))
+            if moved_on is None:
+                return where.key, row
+        return None

@@ -1,0 +1,96 @@
+"""What is fetched, and when: reads record batches from Kafka's client, puts back what outlived its time.
+
+Stock Faust hands the client its live set of partitions. A rebalance empties that set, and to the client an empty set
+means *all* partitions: records vanish, and recovery may wait for them for ever (FETCH). Results and control are fetched
+before commands, because the client empties one partition's whole chunk before it looks at the next. While commands are
+held, the rest of a batch still goes through (HOLD).
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from aiokafka.errors import IllegalStateError
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+FETCH_MAX_WAIT_MS = 50
+"""How long a broker may wait for more records; Faust's fixed 1500 ms delays every look-up behind a long poll."""
+
+
+class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """The thread that talks to Kafka, with fetches that can't outlive their generation."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # noqa: SLF001
+        return consumer
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's own
+        max_records: int | None = None,
+    ) -> dict[TP, list[Any]]:
+        generation, wanted = self.app.consumer_generation_id, frozenset(active_partitions)
+        if not wanted:
+            return {}
+        fetched = await self._fetch_first_things_first(consumer, wanted, timeout, max_records)
+        for tp in list(fetched):
+            stale = generation != self.app.consumer_generation_id or not self.consumer.flow_active
+            if stale or tp not in active_partitions:
+                records = fetched.pop(tp)
+                with suppress(IllegalStateError):  # no longer ours: nothing to put back
+                    consumer.seek(tp, records[0].offset)
+        return fetched
+
+    async def _fetch_first_things_first(
+        self,
+        consumer: Any,
+        wanted: frozenset[TP],
+        timeout: float | None,  # noqa: ASYNC109 - Faust's own
+        max_records: int | None,
+    ) -> dict[TP, list[Any]]:
+        urgent = frozenset(tp for tp in wanted if tp.topic != self.app.commands_topic)
+        if not urgent or urgent == wanted:
+            return await super()._fetch_records(consumer, wanted, timeout, max_records)  # type: ignore[no-any-return]
+        fetched = await super()._fetch_records(consumer, urgent, 0, max_records)
+        room = (max_records or 1) - sum(map(len, fetched.values()))
+        if room > 0:
+            more = await super()._fetch_records(consumer, wanted, 0 if fetched else timeout, room)
+            for tp, records in more.items():
+                fetched[tp] = [*fetched.get(tp, ()), *records]
+        return fetched  # type: ignore[no-any-return]
+
+
+class HoldingConsumer(driver.Consumer):  # type: ignore[misc]
+    """A consumer whose commands can be held back while everything else flows."""
+
+    held: frozenset[TP] = frozenset()
+
+    def hold(self, tps: Iterable[TP]) -> None:
+        """Fetch no more from these partitions; what is fetched already still comes."""
+        new = frozenset(tps) - self.held
+        self.held |= new
+        for tp in new:
+            self.on_buffer_full(tp)
+
+    def release(self) -> None:
+        """Fetch from all partitions again."""
+        tps, self.held = self.held, frozenset()
+        for tp in tps:
+            self.on_buffer_drop(tp)
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """A stream's buffer has room again; stock also wakes partitions that are held, lost or in recovery."""
+        if tp in self._buffered_partitions and tp not in self.held:
+            self._buffered_partitions.discard(tp)
+            if tp not in self._paused_partitions and not self.app.rebalancing:
+                self._get_active_partitions().add(tp)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Forget what was held: it is another generation now."""
+        self._buffered_partitions.clear()
+        self.held = frozenset()
+        await super().on_partitions_revoked(revoked)

@@ -1,0 +1,106 @@
+"""Until when this worker surely counts as a member: reads heartbeats' answers, stops the process when it is too late.
+
+A frozen process wakes up and sends what it had in hand, although others have long owned its partitions; its stale
+changelog records would win. So the lease is checked at the last step before a produce request reaches the socket, and
+before each request that starts a run. It runs on the monotonic clock, which goes on while the process is stopped.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from streamapp.clock import Clock
+from streamapp.kafka.producer import StrictProducer
+from streamapp.kafka.seek import SeekThread
+
+log = logging.getLogger(__name__)
+
+EXIT_LEASE_LOST = 70
+"""The exit code of a worker that may no longer write; its supervisor starts it again."""
+SAFE_SHARE = 0.9
+"""Of the session time-out, counted from before the heartbeat was sent; the rest is for the way to the socket."""
+
+
+def exit_now(code: int) -> None:
+    """Leave without any clean-up that could still send something."""
+    logging.shutdown()
+    os._exit(code)
+
+
+class Lease:
+    """The time until which the broker keeps this worker's membership."""
+
+    def __init__(self, clock: Clock, session: timedelta, leave: Callable[[int], None] = exit_now) -> None:
+        self._clock = clock
+        self._lasts = session.total_seconds() * SAFE_SHARE
+        self._until: float | None = None
+        self._leave = leave
+
+    def now(self) -> float:
+        """The time to renew from: take it before the request is sent."""
+        return self._clock.monotonic()
+
+    def renew(self, since: float) -> None:
+        """The broker has answered a request that was sent at `since`."""
+        self._until = max(since + self._lasts, self._until or 0.0)
+
+    @property
+    def remaining(self) -> timedelta:
+        """How long it still lasts; long before the first assignment."""
+        if self._until is None:
+            return timedelta(seconds=self._lasts)
+        return timedelta(seconds=self._until - self._clock.monotonic())
+
+    def check(self, before: str) -> None:
+        """Stop the process if the lease has run out."""
+        if self.remaining <= timedelta(0):
+            log.critical("the lease ran out %.1f s ago: leaving before %s", -self.remaining.total_seconds(), before)
+            self._leave(EXIT_LEASE_LOST)
+
+
+class LeasedThread(SeekThread):
+    """The consumer thread that renews the lease with every answered heartbeat."""
+
+    async def subscribe(self, topics: Any) -> None:
+        """Join the group; its coordinator exists from here on."""
+        await super().subscribe(topics)
+        coordinator = self._consumer._coordinator  # noqa: SLF001
+        if getattr(coordinator, "leased", False):
+            return
+        coordinator.leased = True
+        stock = coordinator._do_heartbeat  # noqa: SLF001
+        lease: Lease = self.app.lease
+
+        async def heartbeat() -> Any:
+            since = lease.now()
+            answered = await stock()
+            if answered:
+                lease.renew(since)
+            return answered
+
+        coordinator._do_heartbeat = heartbeat  # noqa: SLF001
+
+    async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
+        """An assignment is an answer of the group's coordinator too."""
+        self.app.lease.renew(self.app.lease.now())
+        await super().on_partitions_assigned(assigned, generation_id)
+
+
+class LeasedProducer(StrictProducer):
+    """The producer that writes nothing once the lease has run out."""
+
+    async def on_start(self) -> None:
+        """Put the check between the client and its socket."""
+        await super().on_start()
+        client = self._producer._sender.client  # noqa: SLF001
+        stock = client.send
+        lease: Lease = self.app.lease
+
+        async def send(node_id: Any, request: Any, **kwargs: Any) -> Any:
+            if type(request).__name__.startswith("ProduceRequest"):
+                lease.check("writing to Kafka")
+            return await stock(node_id, request, **kwargs)
+
+        client.send = send

@@ -1,0 +1,77 @@
+"""Plugs the mends into Faust: the transport, the consumer that drains before it gives partitions up, and the app."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streamapp.core.errors import Unsafe
+from streamapp.kafka.fetch import HoldingConsumer
+from streamapp.kafka.lease import Lease, LeasedProducer, LeasedThread
+
+log = logging.getLogger(__name__)
+
+EXIT_UNSAFE = 71
+"""The exit code of a worker that could not go on safely; its supervisor starts it again."""
+
+
+class Consumer(HoldingConsumer):
+    """Drains what is under way before partitions are given up."""
+
+    def _new_consumer_thread(self) -> LeasedThread:
+        return LeasedThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Nothing may be half done when another worker takes over."""
+        await self.app.give_up_partitions("partitions are revoked")
+        await super().on_partitions_revoked(revoked)
+
+
+class Transport(driver.Transport):  # type: ignore[misc]
+    """Faust's transport, made of mended parts."""
+
+    Consumer = Consumer
+    Producer = LeasedProducer
+
+
+class DurableApp(faust.App):  # type: ignore[misc]
+    """A Faust app that keeps its word at rebalances, crashes and freezes."""
+
+    commands_topic: str
+    """What is fetched last, and what can be held."""
+    lease: Lease
+    drain: Callable[[], Awaitable[None]]
+    """Waits until everything under way is acked.
+
+    Raises:
+        Unsafe: it was not, in time.
+    """
+    leave: Callable[[BaseException], None]
+    """Stops the process at once."""
+
+    def _new_transport(self) -> Transport:
+        return Transport(self.conf.broker_consumer, self)
+
+    def _new_producer_transport(self) -> Transport:
+        return Transport(self.conf.broker_producer, self)
+
+    async def give_up_partitions(self, why: str) -> None:
+        """Stop folding, let everything under way end, commit. What can't be ended means leaving the process."""
+        consumer: Any = self._consumer
+        consumer.stop_flow()
+        self.flow_control.suspend()
+        self.flow_control.clear()
+        try:
+            await self.drain()
+            await consumer.commit()
+        except Unsafe as error:
+            log.critical("%s, but not everything under way has ended: %s", why, error)
+            self.leave(error)
+
+    async def _stop_consumer(self) -> None:
+        if self._consumer is not None:
+            await self.give_up_partitions("the worker stops")
+        await super()._stop_consumer()
