@@ -8,7 +8,7 @@ import click
 
 from streamapp.core.errors import ConfigError, StreamappError
 
-VERBS = ("topics",)
+VERBS = ("doctor", "topics")
 """Each is a module of this package with a command of the same name."""
 
 INTERRUPTED = 130

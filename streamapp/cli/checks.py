@@ -1,0 +1,165 @@
+"""Reads: the answers of every part. Writes: nothing. What `streamapp doctor` looks at."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from streamapp.core.errors import Unavailable
+from streamapp.kafka import topics
+from streamapp.settings import Loaded, Settings, variable
+
+HTTP_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found, and what to do about it."""
+
+    part: str
+    state: Literal["ok", "note", "problem"]
+    what: str
+    mend: str = ""
+
+
+async def settings_check(loaded: Loaded) -> list[Check]:
+    """Where each value came from, and names that were not understood."""
+    places = ", ".join(f"{name} from {place}" for name, place in sorted(loaded.origins.items()))
+    found = Check("settings", "ok", places or "all at their defaults")
+    return [
+        found,
+        *(Check("settings", "note", f"not used: {name}", "mend its name or take it out") for name in loaded.unknown),
+    ]
+
+
+async def kafka_check(settings: Settings) -> list[Check]:
+    """Kafka answers; the topics fit."""
+    async with topics.admin(settings) as client:
+        cluster = await client.describe_cluster()
+    brokers = len(cluster["brokers"])
+    answers = Check("kafka", "ok", f"{settings.bootstrap_servers} answers: {brokers} broker{'s' * (brokers != 1)}")
+    problems = await topics.check(settings)
+    return [answers, *(Check("topics", "problem", f"{found.topic} {found.what}", found.mend) for found in problems)] + (
+        [] if problems else [Check("topics", "ok", f"{settings.commands_topic} and what derives from it fit")]
+    )
+
+
+async def workers_check(settings: Settings) -> list[Check]:
+    """Somebody reads the commands; how far behind."""
+    async with topics.admin(settings) as client:
+        (answer,) = await client.describe_consumer_groups([settings.app_id])
+        members = len(answer.groups[0][5])
+        committed = await client.list_consumer_group_offsets(settings.app_id)
+    consumer = AIOKafkaConsumer(**topics.client_arguments(settings))
+    try:
+        await topics.start(consumer, settings)
+        lags = []
+        for name in (settings.commands_topic, settings.results_topic, settings.control_topic):
+            partitions = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
+            ends = await consumer.end_offsets(partitions)
+            starts = await consumer.beginning_offsets(partitions)
+            read = {one: committed[one].offset if one in committed else starts[one] for one in partitions}
+            lags.append(f"{name} {sum(max(ends[one] - read[one], 0) for one in partitions)}")
+    finally:
+        await consumer.stop()
+    lag = f"not yet read: {', '.join(lags)}"
+    if not members:
+        mend = "start one with `faust -A streamapp worker -l info`"
+        return [Check("workers", "problem", f"no worker is in the group {settings.app_id}; {lag}", mend)]
+    return [Check("workers", "ok", f"{members} in the group {settings.app_id}; {lag}")]
+
+
+async def worker_check(settings: Settings) -> list[Check]:
+    """The worker that the command line would ask is ready."""
+    async with _http() as client:
+        answer = await client.get(f"{settings.worker_url}/health/ready")
+    if answer.status_code == httpx.codes.OK:
+        return [Check("worker", "ok", f"{settings.worker_url} is ready")]
+    what = f"{settings.worker_url} is not ready: {_short(answer)}"
+    return [Check("worker", "problem", what, "wait while it rebuilds its state; else its log says why")]
+
+
+async def registry_check(settings: Settings) -> list[Check]:
+    """The registry answers and takes the login."""
+    if settings.schema_registry_url is None:
+        return [Check("registry", "note", "none is configured: JSON is written, and Avro can't be read")]
+    async with _http() as client:
+        info = settings.schema_registry_user_info
+        user, _, password = info.get_secret_value().partition(":") if info else ("", "", "")
+        auth = httpx.BasicAuth(user, password) if info else None
+        answer = await client.get(f"{settings.schema_registry_url}/subjects", auth=auth)
+    if answer.status_code == httpx.codes.OK:
+        return [Check("registry", "ok", f"{settings.schema_registry_url} answers")]
+    mend = f"check {variable('schema_registry_url')}"
+    if answer.status_code in {401, 403}:
+        mend = f"check {variable('schema_registry_user_info')}"
+    return [Check("registry", "problem", f"{settings.schema_registry_url} answers {_short(answer)}", mend)]
+
+
+async def airflow_check(settings: Settings) -> list[Check]:
+    """Airflow and its scheduler are well, and the login works."""
+    url = settings.airflow_url
+    async with _http() as client:
+        health = await client.get(f"{url}/api/v2/monitor/health")
+        if health.status_code != httpx.codes.OK:
+            mend = f"check {variable('airflow_url')}: it is the address of an Airflow 3, without /api"
+            return [Check("airflow", "problem", f"{url} answers {_short(health)}", mend)]
+        checks = [_scheduler(url, health)]
+        if settings.airflow_username is None or settings.airflow_password is None:
+            mend = f"set {variable('airflow_username')} and {variable('airflow_password')}"
+            return [*checks, Check("airflow login", "problem", "no user is configured", mend)]
+        login = {"username": settings.airflow_username, "password": settings.airflow_password.get_secret_value()}
+        token = await client.post(f"{url}/auth/token", json=login)
+    if token.status_code == httpx.codes.CREATED:
+        return [*checks, Check("airflow login", "ok", f"{settings.airflow_username} is let in")]
+    mend = f"check {variable('airflow_username')} and {variable('airflow_password')}"
+    what = f"{settings.airflow_username} is not let in: {_short(token)}"
+    return [*checks, Check("airflow login", "problem", what, mend)]
+
+
+Asked = Callable[[Settings], Awaitable[list[Check]]]
+
+CHECKS: tuple[tuple[str, Asked, str], ...] = (
+    ("kafka", kafka_check, "bootstrap_servers"),
+    ("registry", registry_check, "schema_registry_url"),
+    ("airflow", airflow_check, "airflow_url"),
+    ("workers", workers_check, "bootstrap_servers"),
+    ("worker", worker_check, "worker_url"),
+)
+"""Name, check, and the setting that tells where the part is."""
+
+
+async def run(name: str, ask: Asked, where: str, settings: Settings) -> list[Check]:
+    """One check; a part that does not answer is a problem, not an error."""
+    try:
+        return await ask(settings)
+    except (Unavailable, KafkaError) as error:
+        return [Check(name, "problem", str(error), "")]
+    except httpx.HTTPError as error:
+        what = f"{getattr(settings, where)} does not answer ({error or type(error).__name__})"
+        return [Check(name, "problem", what, f"start it, or set {variable(where)}")]
+
+
+def _scheduler(url: str, health: httpx.Response) -> Check:
+    try:
+        parts: dict[str, Any] = {
+            name: part["status"] for name, part in health.json().items() if part and part["status"]
+        }
+    except (ValueError, TypeError, KeyError, AttributeError):
+        mend = f"check {variable('airflow_url')}"
+        return Check("airflow", "problem", f"{url} answers with something that is not Airflow's health", mend)
+    sick = [name for name, status in parts.items() if status != "healthy"]
+    if sick:
+        return Check("airflow", "problem", f"{url}: {', '.join(sick)} not healthy", "look at Airflow's own logs")
+    return Check("airflow", "ok", f"{url} is healthy: {', '.join(parts)}")
+
+
+def _http() -> httpx.AsyncClient:
+    return httpx.AsyncClient(timeout=HTTP_SECONDS)
+
+
+def _short(answer: httpx.Response) -> str:
+    return f"{answer.status_code} {' '.join(answer.text.split())[:200]}".strip()

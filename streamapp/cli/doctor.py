@@ -1,0 +1,45 @@
+"""Reads: the settings and every part's answers. Writes: stdout, a line for each finding."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from streamapp.cli import checks
+from streamapp.cli.options import config_file_option, json_option
+from streamapp.cli.output import print_json, printable
+from streamapp.settings import Loaded, read_settings
+
+_COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
+
+
+@click.command(short_help="Check every part, and say what to do.")
+@config_file_option
+@json_option
+def doctor(*, config_file: Path | None, as_json: bool) -> None:
+    """Check every part, and say what to do.
+
+    Looks at the settings (and where each came from), Kafka, the topics, the schema registry, Airflow and its login,
+    and the workers. Exit code 1 when there is a problem; notes are for information.
+
+    \b
+    Examples:
+      streamapp doctor
+      streamapp doctor --config-file kafka_server.config --json
+    """  # noqa: D301
+    found = asyncio.run(_examine(read_settings(config_file=config_file)))
+    for check in found:
+        if as_json:
+            print_json(vars(check))
+            continue
+        state = click.style(f"{check.state:8}", fg=_COLOURS[check.state])
+        mend = f" -> {printable(check.mend)}" if check.mend else ""
+        click.echo(f"{state} {check.part}: {printable(check.what)}{mend}")
+    if any(check.state == "problem" for check in found):
+        raise click.exceptions.Exit(1)
+
+
+async def _examine(loaded: Loaded) -> list[checks.Check]:
+    asked = [checks.run(name, ask, where, loaded.settings) for name, ask, where in checks.CHECKS]
+    groups = await asyncio.gather(checks.settings_check(loaded), *asked)
+    return [check for group in groups for check in group]
