@@ -1,4 +1,4 @@
-"""The log-in to Airflow. Reads user name and password, writes `POST /auth/token`; keeps one token fresh for all requests."""
+"""The log-in to Airflow. Reads user name and password, writes `POST /auth/token`; keeps one token fresh for all."""
 
 import asyncio
 import base64
@@ -19,7 +19,7 @@ PAUSE_AFTER_SILENCE_SECONDS = 1.0
 """How long a log-in that got no answer stands for everybody: requests that waited for it don't each try their own."""
 
 PAUSE_AFTER_REFUSAL_SECONDS = 10.0
-"""The same after a refusal, or with too many log-ins: Airflow may lock out a user who tries more often than every 8 s."""
+"""The same after a refusal, or with too many log-ins: Airflow may lock out who tries more often than every 8 s."""
 
 TOO_MANY_REQUESTS = 429
 _REFUSALS = frozenset({400, 401, 403, 422})
@@ -123,7 +123,7 @@ class Login:
 
 
 def _lifetime_seconds(token: str) -> float | None:
-    """How long a token lives, by its own times, so that the two machines' clocks need not agree. None when it can't be told."""
+    """A token's life by its own times, so that two machines' clocks need not agree; None when it doesn't tell."""
     try:
         payload = token.split(".")[1]
         claims: Any = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

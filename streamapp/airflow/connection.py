@@ -1,4 +1,4 @@
-"""Requests to Airflow, each bounded in time. Reads the address; writes HTTP; tells "surely not sent" from "no answer"."""
+"""Requests to Airflow, each bounded in time. Reads and writes HTTP; tells "surely not sent" from "no answer"."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from streamapp.airflow.port import AirflowUnavailable
 from streamapp.core.errors import ConfigError
 
 KEEP_IDLE_SECONDS = 2.0
-"""How long an unused connection is kept. Airflow's server closes idle ones after 5 s; a request written into that moment
-is lost without an answer, and each such loss costs a look-up and a delay."""
+"""How long an unused connection is kept. Airflow's server closes idle ones after 5 s; a request that is written in that
+moment is lost without an answer, and each such loss costs a look-up and a delay."""
 
 
 class NotSent(AirflowUnavailable):
