@@ -12,7 +12,6 @@ REDRIVE = "streamapp-redrive"
 TRACEPARENT = "traceparent"
 """W3C trace context, kept and continued."""
 
-DLQ_PREFIX = "dlq."
 DLQ_ID = "dlq.id"
 DLQ_REASON = "dlq.reason"
 DLQ_DETAIL = "dlq.detail"
@@ -20,6 +19,7 @@ DLQ_TOPIC = "dlq.topic"
 DLQ_PARTITION = "dlq.partition"
 DLQ_OFFSET = "dlq.offset"
 DLQ_AT = "dlq.at"
+DLQ_NAMES = frozenset({DLQ_ID, DLQ_REASON, DLQ_DETAIL, DLQ_TOPIC, DLQ_PARTITION, DLQ_OFFSET, DLQ_AT})
 
 
 def last(headers: Headers, name: str) -> bytes | None:

@@ -1,0 +1,98 @@
+"""Reads and writes Confluent-framed Avro: byte 0, the schema id (4 bytes, big-endian), the body."""
+
+import io
+import struct
+from typing import Any
+
+from fastavro import parse_schema, schemaless_reader, schemaless_writer
+from fastavro.read import SchemaResolutionError
+
+from streamapp.core.errors import Unprocessable
+from streamapp.core.model import Reason
+from streamapp.wire.schemas import Schema
+
+MAGIC = b"\x00"
+_HEADER = struct.Struct(">cI")
+
+
+def framed(value: bytes) -> bool:
+    """Whether a value is meant as Confluent-framed; JSON never starts with this byte."""
+    return value[:1] == MAGIC
+
+
+def schema_id(value: bytes) -> int:
+    """The id of the schema that a framed value was written with.
+
+    Raises:
+        Unprocessable: The header is cut short.
+    """
+    if len(value) < _HEADER.size:
+        raise Unprocessable(Reason.UNDECODABLE, "The value ends within the header of its Confluent framing.")
+    return int(_HEADER.unpack_from(value)[1])
+
+
+class AvroReader:
+    """Reads framed values of one writer's schema as the reader's schema."""
+
+    def __init__(self, id_: int, writer: Any, reader: Schema) -> None:
+        self._id = id_
+        self._writer = writer
+        self._reader = parse_schema(_without_shadowed_aliases(reader, writer))
+        self._name = f"{reader['namespace']}.{reader['name']}"
+
+    def read(self, value: bytes) -> dict[str, Any]:
+        """The fields.
+
+        Raises:
+            Unprocessable: `invalid_command` where the writer's schema does not resolve to the reader's, `undecodable`
+                where the body is damaged.
+        """
+        body = io.BytesIO(value)
+        body.seek(_HEADER.size)
+        try:
+            content = schemaless_reader(body, self._writer, self._reader)
+        except SchemaResolutionError as error:
+            detail = f"The record's schema (id {self._id}) does not resolve to {self._name}: a field that is needed is "
+            raise Unprocessable(Reason.INVALID_COMMAND, f"{detail}missing or has another type.") from error
+        except OverflowError as error:
+            detail = "A number is too large for its field, such as a time beyond the year 9999."
+            raise Unprocessable(Reason.INVALID_COMMAND, detail) from error
+        except Exception as error:  # fastavro raises whatever the bytes provoke
+            detail = f"The body does not fit its schema (id {self._id}): it is damaged or cut short."
+            raise Unprocessable(Reason.UNDECODABLE, detail) from error
+        if body.tell() != len(value):
+            detail = (
+                f"The body does not fit its schema (id {self._id}): {len(value) - body.tell()} bytes are left over."
+            )
+            raise Unprocessable(Reason.UNDECODABLE, detail)
+        return dict(content)
+
+
+class AvroWriter:
+    """Writes framed values."""
+
+    def __init__(self, id_: int, schema: Schema) -> None:
+        self._header = _HEADER.pack(MAGIC, id_)
+        self.schema = parse_schema(schema)
+
+    def write(self, content: dict[str, Any]) -> bytes:
+        """The framed value."""
+        body = io.BytesIO()
+        body.write(self._header)
+        schemaless_writer(body, self.schema, content)
+        return body.getvalue()
+
+
+def _without_shadowed_aliases(reader: Schema, writer: Any) -> Schema:
+    """The reader's schema for a writer that has both a field and something else under that field's alias.
+
+    fastavro would take the alias for the field.
+    """
+    written = (
+        {field["name"] for field in writer["fields"]} if isinstance(writer, dict) and "fields" in writer else set()
+    )
+    fields = [
+        {part: content for part, content in field.items() if part != "aliases" or field["name"] not in written}
+        for field in reader["fields"]
+    ]
+    return {**reader, "fields": fields}
