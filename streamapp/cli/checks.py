@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from streamapp.core.errors import Unavailable
 from streamapp.kafka import topics
@@ -49,20 +49,17 @@ async def kafka_check(settings: Settings) -> list[Check]:
 
 async def workers_check(settings: Settings) -> list[Check]:
     """Somebody reads the commands; how far behind."""
-    async with topics.admin(settings) as client:
-        (answer,) = await client.describe_consumer_groups([settings.app_id])
-        members = len(answer.groups[0][5])
-        committed = await client.list_consumer_group_offsets(settings.app_id)
+    members, committed = await _group(settings)
+    found = await topics.describe(settings)
     consumer = AIOKafkaConsumer(**topics.client_arguments(settings))
+    lags = []
     try:
         await topics.start(consumer, settings)
-        lags = []
-        for name in (settings.commands_topic, settings.results_topic, settings.control_topic):
-            partitions = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
+        for topic in (found[role] for role in ("commands", "results", "control") if role in found):
+            partitions = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
             ends = await consumer.end_offsets(partitions)
-            starts = await consumer.beginning_offsets(partitions)
-            read = {one: committed[one].offset if one in committed else starts[one] for one in partitions}
-            lags.append(f"{name} {sum(max(ends[one] - read[one], 0) for one in partitions)}")
+            read = await consumer.beginning_offsets(partitions) | committed
+            lags.append(f"{topic.name} {sum(max(ends[one] - read[one], 0) for one in partitions)}")
     finally:
         await consumer.stop()
     lag = f"not yet read: {', '.join(lags)}"
@@ -70,6 +67,18 @@ async def workers_check(settings: Settings) -> list[Check]:
         mend = "start one with `faust -A streamapp worker -l info`"
         return [Check("workers", "problem", f"no worker is in the group {settings.app_id}; {lag}", mend)]
     return [Check("workers", "ok", f"{members} in the group {settings.app_id}; {lag}")]
+
+
+async def _group(settings: Settings) -> tuple[int, dict[TopicPartition, int]]:
+    """How many workers are members, and the offsets that they have committed."""
+    async with topics.admin(settings) as client:
+        try:
+            (answer,) = await client.describe_consumer_groups([settings.app_id])
+            committed = await client.list_consumer_group_offsets(settings.app_id)
+        except GroupCoordinatorNotAvailableError:
+            return 0, {}  # as long as nobody has ever read from this Kafka
+    (group,) = answer.to_object()["groups"]
+    return len(group["members"]), {place: commit.offset for place, commit in committed.items() if commit.offset >= 0}
 
 
 async def worker_check(settings: Settings) -> list[Check]:

@@ -13,7 +13,7 @@ from streamapp.settings import Loaded, read_settings
 _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
-@click.command(short_help="Check every part, and say what to do.")
+@click.command()
 @config_file_option
 @json_option
 def doctor(*, config_file: Path | None, as_json: bool) -> None:

@@ -8,7 +8,13 @@ import click
 
 from streamapp.core.errors import ConfigError, StreamappError
 
-VERBS = ("doctor", "topics")
+VERBS = {
+    "doctor": "Check every part, and say what to do.",
+    "send": "Send commands.",
+    "status": "Show where one command stands.",
+    "tail": "Follow what becomes of commands.",
+    "topics": "Show and check the topics, or create them.",
+}
 """Each is a module of this package with a command of the same name."""
 
 INTERRUPTED = 130
@@ -36,6 +42,11 @@ class Verbs(click.Group):
         name = cmd_name.replace("-", "_")
         command: click.Command = getattr(import_module(f"streamapp.cli.{name}"), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The list of verbs, without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; expected errors become one line and an exit code."""

@@ -11,7 +11,7 @@ from streamapp.kafka.topics import Found, Problem, create, describe, find_proble
 from streamapp.settings import Settings
 
 
-@click.command(short_help="Show and check the topics, or create them.")
+@click.command()
 @click.option("--create", "make", is_flag=True, help="Create what is missing; what exists is left as it is.")
 @click.option(
     "--partitions", type=click.IntRange(min=1), help="How many, with --create. [default: STREAMAPP_PARTITIONS]"

@@ -1,0 +1,84 @@
+"""Reads: the results topic, without a consumer group. Writes: nothing."""
+
+import json
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from streamapp.cli.parts import registry_of
+from streamapp.core.errors import Unavailable
+from streamapp.core.model import Outcome
+from streamapp.kafka import topics
+from streamapp.settings import Settings
+from streamapp.wire.outcomes import OutcomeCodec
+
+WAIT_MS = 500
+"""How long a read waits for something new before it comes back empty."""
+
+_json = OutcomeCodec(None, "")
+
+
+class Results:
+    """Outcomes from all partitions: in order within each, as they come between them."""
+
+    def __init__(self, settings: Settings, *, from_beginning: bool) -> None:
+        self._settings = settings
+        self._from_beginning = from_beginning
+        self._codec = OutcomeCodec(registry_of(settings), settings.results_topic)
+        self._ends: dict[TopicPartition, int] = {}
+        self.unreadable = 0
+        """Records that were no outcomes."""
+
+    async def __aenter__(self) -> Self:
+        """Raises `Unavailable` when Kafka does not answer or the topic does not exist."""
+        found = (await topics.describe(self._settings)).get("results")
+        if found is None:
+            raise Unavailable(
+                f"the topic {self._settings.results_topic} does not exist; run `streamapp topics --create`"
+            )
+        partitions = [TopicPartition(found.name, number) for number in range(found.partitions)]
+        self._consumer = AIOKafkaConsumer(
+            **topics.client_arguments(self._settings),
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            request_timeout_ms=15_000,
+        )
+        try:
+            await topics.start(self._consumer, self._settings)
+            self._consumer.assign(partitions)
+            self._ends = await self._consumer.end_offsets(partitions)
+            starts = await self._consumer.beginning_offsets(partitions) if self._from_beginning else self._ends
+            for partition, offset in starts.items():
+                self._consumer.seek(partition, offset)
+        except BaseException:
+            await self._consumer.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._consumer.stop()
+
+    async def read(self) -> list[Outcome]:
+        """What came next; empty when nothing came for a while."""
+        outcomes = []
+        for records in (await self._consumer.getmany(timeout_ms=WAIT_MS)).values():
+            for record in records:
+                outcome = await self._codec.decode(record.key, record.value)
+                if outcome is None:
+                    self.unreadable += 1
+                else:
+                    outcomes.append(outcome)
+        return outcomes
+
+    async def caught_up(self) -> bool:
+        """Whether everything has been read that was there at the start."""
+        return all([await self._consumer.position(one) >= end for one, end in self._ends.items()])
+
+
+def as_json_object(outcome: Outcome) -> dict[str, Any]:
+    """The outcome with the fields that it has on the topic."""
+    fields: dict[str, Any] = json.loads(_json.encode(outcome).value or b"{}")
+    return fields

@@ -1,0 +1,128 @@
+"""Reads: the results topic. Writes: stdout, a line for each outcome."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+import click
+
+from streamapp.cli.options import DurationType, with_settings
+from streamapp.cli.output import coloured, print_json, printable, say
+from streamapp.cli.results import Results, as_json_object
+from streamapp.core.key import show_key
+from streamapp.core.model import Outcome
+from streamapp.settings import Settings
+from streamapp.wire.times import to_text
+
+
+@click.command()
+@click.option(
+    "--from",
+    "start",
+    type=click.Choice(["beginning", "end"]),
+    help="Where to begin. [default: end; beginning with --command-id or --until-terminal]",
+)
+@click.option("--key", help="Only outcomes of this key.")
+@click.option("--command-id", "ids", metavar="ID", multiple=True, help="Only outcomes of this command; repeatable.")
+@click.option(
+    "--until-terminal",
+    "until",
+    metavar="ID",
+    multiple=True,
+    help="Only outcomes of this command, and end once it has ended; repeatable.",
+)
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N outcomes.")
+@click.option("--timeout", type=DurationType(), help="End after this time; exit code 1 if something was waited for.")
+@with_settings
+def tail(
+    *,
+    settings: Settings,
+    as_json: bool,
+    start: str | None,
+    key: str | None,
+    ids: tuple[str, ...],
+    until: tuple[str, ...],
+    count: int | None,
+    timeout: timedelta | None,
+) -> None:
+    """Follow what becomes of commands.
+
+    Prints outcomes from the results topic until interrupted. The same outcome may come twice; its id tells. Exit code
+    1 when --timeout passes before --count or --until-terminal is met; how a command ended makes no difference.
+
+    \b
+    Examples:
+      streamapp tail --from beginning
+      streamapp tail --until-terminal order-17 --timeout 5m
+      streamapp tail --key event --count 3 --json
+    """  # noqa: D301
+    wanted = {*ids, *until}
+    from_beginning = start == "beginning" if start else bool(wanted)
+
+    def fits(outcome: Outcome) -> bool:
+        return (not wanted or outcome.command_id in wanted) and key in {None, show_key(outcome.key)}
+
+    follower = _Follower(settings, fits, set(until), count, as_json=as_json)
+    try:
+        asyncio.run(follower.run(timeout, from_beginning=from_beginning))
+    finally:
+        if follower.unreadable:
+            say(f"{follower.unreadable} records were passed over: they are no outcomes, or their schema is not known")
+
+
+class _Follower:
+    def __init__(
+        self, settings: Settings, fits: Callable[[Outcome], bool], until: set[str], count: int | None, *, as_json: bool
+    ) -> None:
+        self._settings = settings
+        self._fits = fits
+        self._open = until
+        """Ids of commands that are waited for and whose last outcome is not terminal."""
+        self._waits_for_end = bool(until)
+        self._count = count
+        self._as_json = as_json
+        self._printed = 0
+        self.unreadable = 0
+
+    async def run(self, limit: timedelta | None, *, from_beginning: bool) -> None:
+        seconds = limit.total_seconds() if limit else None
+        try:
+            async with (
+                asyncio.timeout(seconds) as timer,
+                Results(self._settings, from_beginning=from_beginning) as results,
+            ):
+                await self._follow(results)
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            if self._open:
+                raise click.ClickException(
+                    f"not ended in time: {', '.join(map(printable, sorted(self._open)))}"
+                ) from None
+            if self._count is not None:
+                raise click.ClickException(f"{self._printed} of {self._count} outcomes came in time") from None
+
+    async def _follow(self, results: Results) -> None:
+        while True:
+            for outcome in await results.read():
+                if self._fits(outcome):
+                    self._print(outcome)
+                    if self._printed == self._count:
+                        return
+            self.unreadable = results.unreadable
+            # A command that has ended may have been begun again further on.
+            if self._waits_for_end and not self._open and await results.caught_up():
+                return
+
+    def _print(self, outcome: Outcome) -> None:
+        self._printed += 1
+        if self._waits_for_end:
+            (self._open.discard if outcome.status.terminal else self._open.add)(outcome.command_id)
+        if self._as_json:
+            print_json(as_json_object(outcome))
+            return
+        why = ": ".join(printable(part) for part in (outcome.reason, outcome.detail) if part)
+        rest = [outcome.command_id, f"key={show_key(outcome.key)}" if outcome.key is not None else "", outcome.command]
+        shown = "  ".join(printable(part) for part in rest if part)
+        status = coloured(outcome.status) + " " * (12 - len(outcome.status))
+        click.echo(f"{to_text(outcome.at)}  {status}  {shown}" + (f"  ({why})" if why else ""))
