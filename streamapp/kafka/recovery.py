@@ -42,15 +42,14 @@ class RecoveryWatchdog(Service):  # type: ignore[misc]
         self.mended = 0
         super().__init__(**kwargs)
 
-    @Service.task  # type: ignore[untyped-decorator]
+    @Service.task
     async def _watch(self) -> None:
         stuck_for, tries, before = 0.0, 0, None
         while not self.should_stop:
             await self.sleep(_LOOK_EVERY.total_seconds())
             now = self._remaining()
             if now is None or now != before:
-                stuck_for, tries = 0.0, 0 if now is None else tries
-                before = now
+                stuck_for, tries, before = 0.0, 0, now
                 continue
             stuck_for += _LOOK_EVERY.total_seconds()
             if stuck_for < STUCK_AFTER.total_seconds():

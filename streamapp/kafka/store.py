@@ -1,8 +1,8 @@
 """The table, log first: reads rows of its databases, sends rows to its changelog, writes what the changelog has taken.
 
 Stock Faust writes RocksDB first and sends the changelog record afterwards, so that a crash can leave rows that no
-later owner ever sees. Here a row is sent first (`append`), and enters RocksDB together with its changelog offset, in one
-atomic write, once the changelog has acknowledged it (`enter`). Recovery stays Faust's.
+later owner ever sees. Here a row is sent first (`append`), and enters RocksDB together with its changelog offset, in
+one atomic write, once the changelog has acknowledged it (`enter`). Recovery stays Faust's.
 """
 
 from collections.abc import Generator, Sequence

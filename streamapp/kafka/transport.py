@@ -10,7 +10,7 @@ from faust.types import TP
 
 from streamapp.core.errors import Unsafe
 from streamapp.kafka.fetch import HoldingConsumer
-from streamapp.kafka.lease import Lease, LeasedProducer, LeasedThread
+from streamapp.kafka.lease import Lease, LeasedProducer, LeasedThread, exit_now
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +49,29 @@ class DurableApp(faust.App):  # type: ignore[misc]
     Raises:
         Unsafe: it was not, in time.
     """
-    leave: Callable[[BaseException], None]
-    """Stops the process at once."""
+    prepare: Callable[[], Awaitable[None]]
+    """Waits for what the worker needs before it joins the group."""
+
+    async def on_start(self) -> None:
+        """Start only where the worker can work."""
+        await self.prepare()
+        await super().on_start()
 
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)
 
     def _new_producer_transport(self) -> Transport:
         return Transport(self.conf.broker_producer, self)
+
+    def assigned_commands(self) -> set[TP]:
+        """The partitions of the commands topic that this worker owns."""
+        return {tp for tp in self.consumer.assignment() if tp.topic == self.commands_topic}
+
+    @staticmethod
+    def leave(error: BaseException) -> None:
+        """Stop the process at once: going on could lose or double something."""
+        log.critical("stopping at once, to be started again: %s", error, exc_info=error)
+        exit_now(EXIT_UNSAFE)
 
     async def give_up_partitions(self, why: str) -> None:
         """Stop folding, let everything under way end, commit. What can't be ended means leaving the process."""

@@ -1,0 +1,52 @@
+"""Watches runs and the time. Writes ended runs to the results topic, passed deadlines to the control topic."""
+
+from datetime import timedelta
+from typing import Any
+
+import faust
+from mode import Service
+
+from streamapp.agents.parts import Parts
+from streamapp.core.model import Action, Instruction
+
+TIMERS_EVERY = timedelta(milliseconds=100)
+"""How late a `not_before`, a retry or a deadline may be noticed."""
+
+
+def register(app: faust.App, parts: Parts) -> None:
+    """Add the service to the app; Faust starts it once the table is restored."""
+
+    @app.service
+    class FollowerService(Service):  # type: ignore[misc]
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+
+        @Service.task
+        async def _follow(self) -> None:
+            await parts.follower.run()
+
+        @Service.task
+        async def _timers(self) -> None:
+            while not self.should_stop:
+                await parts.clock.sleep(TIMERS_EVERY)
+                let_time_pass(parts)
+                parts.measure()
+                parts.wake()
+
+
+def let_time_pass(parts: Parts) -> None:
+    """Let what waited for a time run, and report deadlines that have passed."""
+    for note in parts.ready.advance():
+        entry = parts.partitions.entry(note.source.partition, note.key, note.source.offset)
+        if entry is None:
+            continue
+        instruction = Instruction(
+            control_id=f"expire-{entry.source}-{entry.round}",
+            action=Action.EXPIRE,
+            command_id=entry.id,
+            key=entry.key,
+            by="streamapp",
+            reason="the deadline has passed",
+            at=parts.clock.now(),
+        )
+        parts.instruct(instruction, entry.source.partition)

@@ -1,0 +1,93 @@
+"""What the agents work with: one bundle, made by the application. Reads and writes nothing itself."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from streamapp.airflow.limit import Limit
+from streamapp.clock import Clock
+from streamapp.core.errors import Unavailable
+from streamapp.core.events import Event
+from streamapp.core.model import Instruction, Outcome
+from streamapp.core.routing import Route
+from streamapp.dispatch.fold import Folds
+from streamapp.dispatch.follow import Follower
+from streamapp.dispatch.gate import Gate
+from streamapp.dispatch.partitions import Partitions
+from streamapp.dispatch.ready import Ready
+from streamapp.dispatch.trigger import Trigger
+from streamapp.wire.codec import CommandDecoder
+from streamapp.wire.outcomes import OutcomeCodec
+from streamapp.wire.patience import patiently
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Parts:
+    """The moving parts of one worker."""
+
+    clock: Clock
+    routes: tuple[Route, ...]
+    commands: CommandDecoder
+    outcomes: OutcomeCodec
+    partitions: Partitions
+    folds: Folds
+    ready: Ready
+    gate: Gate
+    limit: Limit
+    trigger: Trigger
+    follower: Follower
+    report: Callable[[Outcome], None]
+    """Publishes an observation; a failed send stops the worker."""
+    instruct: Callable[[Instruction, int], None]
+    """Publishes an instruction for a partition."""
+    may_start: Callable[[], None]
+    """Leaves the process where this worker's membership has run out."""
+    ready_limit: int
+    folds_limit: int
+    wake: Callable[[], None] = lambda: None
+    """Tells the sink that there may be something to start."""
+    passed_over: int = 0
+    """Records of the results and control topics that could not be read."""
+
+    def fold(self, message: Any, event: Event, ack: Callable[[], None]) -> None:
+        """Fold an event read from a Kafka message, unless its partition is being given up: then it comes again."""
+        partition = self.partitions.get(message.partition)
+        if partition is None:
+            return
+        self.folds.fold((message.topic, message.partition), partition, event, ack)
+        self.measure()
+
+    async def patiently(self, part: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer of a part that may be away; commands are held meanwhile, so that results and control flow on."""
+
+        async def once() -> T:
+            try:
+                return await ask()
+            except Unavailable:
+                self.gate.close(part)
+                raise
+
+        try:
+            return await patiently(once, self.clock)
+        finally:
+            self.gate.open(part)
+
+    def pass_over(self, message: Any, ack: Callable[[], None]) -> None:
+        """Ack, in its turn, a record that says nothing: only workers and operators may write these topics."""
+        self.passed_over += 1
+        partition = self.partitions.get(message.partition)
+        if partition is not None:
+            log.warning(
+                "record passed over", extra={"action": "passed_over", "source": f"{message.tp} {message.offset}"}
+            )
+            self.folds.pass_over((message.topic, message.partition), partition, ack)
+
+    def measure(self) -> None:
+        """Hold commands while memory is full, and let them flow when it has emptied."""
+        self.gate.measure("ready", len(self.ready), self.ready_limit)
+        self.gate.measure("folds", self.folds.open, self.folds_limit)

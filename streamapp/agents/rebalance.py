@@ -1,0 +1,53 @@
+"""What happens when partitions come and go: reads the table into memory, ends what is under way. Writes nothing."""
+
+from datetime import timedelta
+from typing import Any
+
+from streamapp.agents.parts import Parts
+from streamapp.core.errors import Unsafe
+from streamapp.kafka.recovery import rebuild_allowed, stop_flow
+from streamapp.kafka.transport import DurableApp
+
+DRAIN_SHARE = 0.9
+"""Of what remains of the lease, for ending what is under way before partitions are given up."""
+DRAIN_LOOK = timedelta(milliseconds=5)
+
+
+def register(app: DurableApp, parts: Parts) -> None:
+    """Add the hooks to the app."""
+
+    async def drain() -> None:
+        await end_folds(app, parts)
+
+    @app.on_rebalance_complete.connect(weak=False)
+    async def rebuild(*_: Any, **__: Any) -> None:
+        stop_flow(app)
+        if rebuild_allowed(app):
+            take_over(app, parts)
+
+    app.drain = drain
+
+
+async def end_folds(app: DurableApp, parts: Parts) -> None:
+    """Fold nothing new; wait until everything under way is acked, then forget the partitions.
+
+    Raises:
+        Unsafe: the lease nears its end before that.
+    """
+    parts.partitions.drain()
+    until = parts.clock.monotonic() + app.lease.remaining.total_seconds() * DRAIN_SHARE
+    while parts.folds.open:
+        if parts.folds.failed is not None or parts.clock.monotonic() > until:
+            raise Unsafe(f"{parts.folds.open} folds are still open")
+        await parts.clock.sleep(DRAIN_LOOK)
+    parts.partitions.give_up()
+
+
+def take_over(app: DurableApp, parts: Parts) -> None:
+    """Rebuild the index from the table for the partitions that are ours now."""
+    owned = {tp.partition for tp in app.assigned_commands()}
+    total = app.consumer.topic_partitions(app.commands_topic) or len(owned)
+    parts.partitions.rebuild(owned)
+    parts.ready.share(len(owned), total)
+    parts.limit.share(len(owned), total)
+    parts.measure()

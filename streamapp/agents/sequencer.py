@@ -1,0 +1,55 @@
+"""Reads the commands topic; decodes, routes and folds each record into the table. Writes only through the fold."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from streamapp.agents.parts import Parts
+from streamapp.core.events import CommandReceived
+from streamapp.core.model import Command, Original, Reason, Rejection, Source
+from streamapp.core.routing import find_policy
+from streamapp.kafka.transport import DurableApp
+
+
+def register(app: DurableApp, topic: Any, parts: Parts) -> None:
+    """Add the agent to the app."""
+
+    @app.agent(topic, name="sequencer", concurrency=1)
+    async def sequencer(stream: Any) -> None:
+        async for event in stream.noack().events():
+            message = event.message
+            received = await receive(parts, message)
+            if message.generation_id == app.consumer_generation_id:  # else it comes again, to whoever owns it now
+                parts.fold(message, received, event.ack)
+
+
+async def receive(parts: Parts, message: Any) -> CommandReceived:
+    """What a Kafka message says: a command with its policy, or why it can never run."""
+    source = Source(message.topic, message.partition, message.offset)
+    recorded_at = datetime.fromtimestamp(message.timestamp, UTC)
+    headers = tuple(message.headers or ())
+
+    async def decode() -> Command | Rejection:
+        return await parts.commands.decode(
+            source=source, key=message.key, value=message.value, headers=headers, recorded_at=recorded_at
+        )
+
+    content = await parts.patiently("registry", decode)
+    policy = None
+    if isinstance(content, Command):
+        policy = find_policy(parts.routes, content.command)
+        if policy is None:
+            content = Rejection(
+                reason=Reason.UNKNOWN_ROUTE,
+                detail=f"no route takes the command {content.command!r}",
+                id=content.id,
+                command=content.command,
+            )
+    return CommandReceived(
+        source=source,
+        key=message.key,
+        recorded_at=recorded_at,
+        original=Original(message.value, headers),
+        content=content,
+        policy=policy,
+        at=parts.clock.now(),
+    )

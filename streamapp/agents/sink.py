@@ -1,0 +1,57 @@
+"""Takes dispatches from the ready index; asks Airflow for one run each. Writes what it saw to the results topic."""
+
+from datetime import timedelta
+from typing import Any
+
+from streamapp.agents.parts import Parts
+from streamapp.dispatch.ready import Note
+from streamapp.dispatch.trigger import Postponed
+from streamapp.kafka.channel import PullChannel
+from streamapp.kafka.transport import DurableApp
+
+RETRY_AFTER_ERROR = timedelta(seconds=5)
+"""A dispatch whose try broke in an unforeseen way comes back after this; Faust restarts the actor meanwhile."""
+
+
+def register(app: DurableApp, dispatches: PullChannel, parts: Parts, concurrency: int) -> None:
+    """Add the agent to the app: as many actors as there can be permits."""
+
+    @app.agent(dispatches, name="sink", concurrency=concurrency)
+    async def sink(notes: Any) -> None:
+        async for note in notes:
+            try:
+                await start(parts, note)
+            finally:
+                parts.limit.release()
+                parts.measure()
+                parts.wake()
+
+
+def take(parts: Parts) -> Note | None:
+    """The next dispatch and a permit for it. Called only when `available`."""
+    parts.limit.try_acquire()
+    return parts.ready.take()
+
+
+def available(parts: Parts) -> bool:
+    """Whether something may start now."""
+    return parts.limit.in_flight < parts.limit.limit and parts.partitions.accepting and parts.ready.takeable
+
+
+async def start(parts: Parts, note: Note) -> None:
+    """One try of one dispatch. Whether it is still due is asked of the table last of all."""
+    entry = parts.partitions.entry(note.source.partition, note.key, note.source.offset)
+    if entry is None or not (entry.dispatchable or entry.ending):
+        parts.ready.forget(note)
+        return
+    parts.may_start()
+    try:
+        answer = await parts.trigger.run(entry)
+    except Exception:
+        parts.ready.done(note, RETRY_AFTER_ERROR)
+        raise
+    if isinstance(answer, Postponed):
+        parts.ready.done(note, answer.delay)
+    else:
+        parts.report(answer)
+        parts.ready.done(note, None)

@@ -1,0 +1,209 @@
+"""Where the rooms meet: builds the Faust app out of its parts. Reads the settings; starts nothing."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+from streamapp.agents import control, follower, rebalance, sequencer, settle, sink
+from streamapp.agents.parts import Parts
+from streamapp.airflow.api_v2 import AirflowV2
+from streamapp.airflow.limit import Limit
+from streamapp.airflow.port import AirflowPort
+from streamapp.clock import Clock, SystemClock
+from streamapp.console import pages
+from streamapp.core.errors import ConfigError, Unsafe
+from streamapp.core.model import Entry
+from streamapp.core.routing import DEFAULT_ROUTES
+from streamapp.dispatch.fold import Folds
+from streamapp.dispatch.follow import Follower
+from streamapp.dispatch.gate import Gate
+from streamapp.dispatch.partitions import Partitions
+from streamapp.dispatch.ready import Ready
+from streamapp.dispatch.trigger import Trigger
+from streamapp.kafka import topics
+from streamapp.kafka.channel import PullChannel
+from streamapp.kafka.dispatches import new_app, new_table, new_topic
+from streamapp.kafka.lease import exit_now
+from streamapp.kafka.outlet import TopicOutlet
+from streamapp.kafka.recovery import RecoveryWatchdog
+from streamapp.kafka.transport import DurableApp
+from streamapp.settings import Settings, load_settings
+from streamapp.wire import rows
+from streamapp.wire.codec import CommandDecoder
+from streamapp.wire.outcomes import OutcomeCodec
+from streamapp.wire.patience import patiently
+from streamapp.wire.registry import Registry
+
+P = ParamSpec("P")
+
+log = logging.getLogger(__name__)
+
+EXIT_CONFIG = 2
+FOLDS_LIMIT = 2000
+"""Folds under way above which commands are held: each waits for two acknowledgements by Kafka."""
+
+
+class Tracker:
+    """The index in memory: what may run, and what runs."""
+
+    def __init__(self, ready: Ready, runs: Follower, trigger: Trigger) -> None:
+        self._ready = ready
+        self._follower = runs
+        self._trigger = trigger
+
+    def track(self, entry: Entry) -> None:
+        """Note how an entry now stands."""
+        self._ready.track(entry)
+        self._follower.track(entry)
+        if not entry.dispatchable:
+            self._trigger.forget(entry.source)
+
+    def drop(self, partitions: frozenset[int]) -> None:
+        """Forget all entries of these partitions."""
+        self._ready.drop(partitions)
+        self._follower.drop(partitions)
+
+
+def worker_app() -> DurableApp:
+    """The app of `faust -A streamapp worker`, from the settings of this process; exits 2 when one does not fit."""
+    try:
+        settings = load_settings()
+        clock = SystemClock()
+        return create_app(settings, new_airflow(settings, clock), clock)
+    except ConfigError as error:
+        sys.stderr.write(f"streamapp: {error}\n")
+        raise SystemExit(EXIT_CONFIG) from None
+
+
+def new_airflow(settings: Settings, clock: Clock) -> AirflowPort:
+    """The adapter to the Airflow of the settings.
+
+    Raises:
+        ConfigError: the log-in is not set.
+    """
+    if settings.airflow_username is None or settings.airflow_password is None:
+        raise ConfigError("STREAMAPP_AIRFLOW_USERNAME and STREAMAPP_AIRFLOW_PASSWORD must be set: Airflow's log-in")
+    return AirflowV2(
+        settings.airflow_url,
+        username=settings.airflow_username,
+        password=settings.airflow_password.get_secret_value(),
+        clock=clock,
+        request_timeout=settings.airflow_timeout,
+    )
+
+
+def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> DurableApp:
+    """One worker, ready to be started.
+
+    Args:
+        settings: Of this installation.
+        airflow: The port to Airflow.
+        clock: The only source of time.
+
+    Raises:
+        ConfigError: a setting does not fit.
+    """
+    app = new_app(settings, clock)
+    commands = new_topic(app, settings.commands_topic)
+    results = new_topic(app, settings.results_topic)
+    instructions = new_topic(app, settings.control_topic)
+    dead_letters = new_topic(app, settings.dead_letters_topic)
+    registry = _new_registry(settings, clock)
+    outcomes = OutcomeCodec(registry, settings.results_topic)
+    outlet = TopicOutlet(outcomes, results, dead_letters, instructions)
+    parts = _new_parts(app, settings, airflow, clock, registry, outcomes, outlet)
+    dispatches = PullChannel(app, available=lambda: sink.available(parts), take=lambda: sink.take(parts))
+    parts.wake = dispatches.wake
+    app.prepare = lambda: prepare(settings, outcomes, clock)
+
+    sequencer.register(app, commands, parts)
+    settle.register(app, results, parts)
+    control.register(app, instructions, parts)
+    sink.register(app, dispatches, parts, concurrency=settings.airflow_max_in_flight)
+    follower.register(app, parts)
+    rebalance.register(app, parts)
+    app.service(RecoveryWatchdog)
+    pages.register(app, parts, settings)
+    return app
+
+
+def _new_parts(
+    app: DurableApp,
+    settings: Settings,
+    airflow: AirflowPort,
+    clock: Clock,
+    registry: Registry | None,
+    outcomes: OutcomeCodec,
+    outlet: TopicOutlet,
+) -> Parts:
+    table = new_table(app, settings)
+    ready = Ready(clock, wake=lambda: parts.wake())  # noqa: PLW0108 - set later
+    report = _stopping_at_failure(app, outlet.report)
+    runs = Follower(
+        airflow,
+        clock,
+        report=report,
+        app_id=settings.app_id,
+        poll_interval=settings.poll_interval,
+        reconcile_interval=settings.reconcile_interval,
+    )
+    trigger = Trigger(airflow, clock, app_id=settings.app_id, dag_missing_grace=settings.dag_missing_grace)
+    tracker = Tracker(ready, runs, trigger)
+    parts = Parts(
+        clock=clock,
+        routes=DEFAULT_ROUTES,
+        commands=CommandDecoder(registry, settings.max_command_bytes),
+        outcomes=outcomes,
+        partitions=Partitions(table, rows, tracker),
+        folds=Folds(table, outlet, tracker, soon=lambda step: app.loop.call_soon(step), fail=app.leave),
+        ready=ready,
+        gate=Gate(
+            hold=lambda: app.consumer.hold(app.assigned_commands()),
+            release=lambda: app.consumer.release(),  # noqa: PLW0108 - the consumer comes later
+        ),
+        limit=Limit(settings.airflow_max_in_flight),
+        trigger=trigger,
+        follower=runs,
+        report=report,
+        instruct=_stopping_at_failure(app, outlet.instruct),
+        may_start=lambda: app.lease.check("starting a run"),
+        ready_limit=settings.ready_limit,
+        folds_limit=FOLDS_LIMIT,
+    )
+    return parts
+
+
+def _stopping_at_failure(app: DurableApp, send: Callable[P, asyncio.Future[Any]]) -> Callable[P, None]:
+    """A send whose failure stops the worker: what was seen must not be forgotten."""
+
+    def answered(future: asyncio.Future[Any]) -> None:
+        error = Unsafe("a send was given up") if future.cancelled() else future.exception()
+        if error is not None:
+            app.leave(error)
+
+    def sent(*args: P.args, **kwargs: P.kwargs) -> None:
+        send(*args, **kwargs).add_done_callback(answered)
+
+    return sent
+
+
+async def prepare(settings: Settings, outcomes: OutcomeCodec, clock: Clock) -> None:
+    """Wait for Kafka and the registry. A worker whose topics do not fit does not start."""
+    problems = await patiently(lambda: topics.check(settings), clock)
+    if problems:
+        for problem in problems:
+            log.critical("%s", problem)
+        log.critical(
+            "the topics do not fit, so the worker does not start: `streamapp topics --create` makes missing ones"
+        )
+        exit_now(EXIT_CONFIG)
+    await patiently(outcomes.start, clock)
+
+
+def _new_registry(settings: Settings, clock: Clock) -> Registry | None:
+    if settings.schema_registry_url is None:
+        return None
+    user_info = settings.schema_registry_user_info
+    return Registry(settings.schema_registry_url, clock, user_info.get_secret_value() if user_info else None)

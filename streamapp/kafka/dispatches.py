@@ -1,0 +1,89 @@
+"""The one table, `dispatches`: its options, and the topics around it as raw bytes. Reads and writes nothing itself."""
+
+from typing import Any
+
+import faust
+from faust.auth import SASLCredentials, SSLCredentials
+
+from streamapp.clock import Clock
+from streamapp.kafka import topics
+from streamapp.kafka.lease import Lease
+from streamapp.kafka.store import BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES, Rows
+from streamapp.kafka.transport import DurableApp
+from streamapp.settings import Settings
+
+MAX_POLL_RECORDS = 500
+"""Records of one fetch, all partitions together."""
+BUFFER_PER_PARTITION = 5 * MAX_POLL_RECORDS
+"""A stream stops its partitions at 80 % of its buffer; the last fifth has room for a fetch of each partition."""
+MAX_REQUEST_BYTES = 8 * 2**20
+"""The producer's own bound on one record; the topics' limits are the real ones."""
+ONE_DAY_SECONDS = 86400
+"""A worker whose partitions are all held does not poll; the client must not leave the group for that."""
+RAW = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
+
+
+def new_app(settings: Settings, clock: Clock, **overrides: Any) -> DurableApp:
+    """The Faust app with every setting that its promises rest on."""
+    arguments = topics.client_arguments(settings)
+    app = DurableApp(
+        settings.app_id,
+        broker=[f"kafka://{server}" for server in settings.bootstrap_servers.split(",")],
+        broker_credentials=_credentials(arguments),
+        store="rocksdb://",
+        Table=Rows,
+        processing_guarantee="at_least_once",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        consumer_auto_offset_reset="earliest",
+        broker_commit_interval=1.0,
+        broker_max_poll_records=MAX_POLL_RECORDS,
+        broker_max_poll_interval=ONE_DAY_SECONDS,
+        broker_session_timeout=settings.session_timeout.total_seconds(),
+        broker_heartbeat_interval=settings.heartbeat_interval.total_seconds(),
+        producer_linger=0.0,
+        producer_max_request_size=MAX_REQUEST_BYTES,
+        stream_buffer_maxsize=BUFFER_PER_PARTITION * settings.partitions,
+        stream_recovery_delay=0.0,
+        stream_wait_empty=False,
+        web_bind=settings.web_bind,
+        web_host=settings.web_bind,
+        web_tables_enabled=False,
+        web_router_enabled=False,
+        worker_redirect_stdouts=False,
+        **overrides,
+    )
+    app.commands_topic = settings.commands_topic
+    app.lease = Lease(clock, settings.session_timeout)
+    return app
+
+
+def new_table(app: DurableApp, settings: Settings) -> Rows:
+    """The table, one RocksDB database for each partition."""
+    table: Rows = app.Table(
+        topics.TABLE,
+        partitions=settings.partitions,
+        key_type=bytes,
+        value_type=bytes,
+        options={"block_cache_size": BLOCK_CACHE_BYTES, "write_buffer_size": WRITE_BUFFER_BYTES},
+    )
+    table.max_row_bytes = next(topic.least_bytes for topic in topics.expected(settings) if topic.role == "changelog")
+    return table
+
+
+def new_topic(app: DurableApp, name: str) -> faust.TopicT:
+    """A topic whose records stay bytes."""
+    return app.topic(name, **RAW)
+
+
+def _credentials(arguments: dict[str, Any]) -> faust.types.auth.CredentialsT | None:
+    context = arguments.get("ssl_context")
+    if "sasl_mechanism" in arguments:
+        return SASLCredentials(
+            username=arguments["sasl_plain_username"],
+            password=arguments["sasl_plain_password"],
+            mechanism=arguments["sasl_mechanism"],
+            ssl_context=context,
+        )
+    return SSLCredentials(context) if context is not None else None

@@ -1,0 +1,57 @@
+"""The way out: sends outcomes, dead letters and instructions. Reads nothing."""
+
+from collections.abc import Callable
+from typing import Any
+
+from faust.types.tuples import FutureMessage
+
+from streamapp.core.effects import Bury, Emit
+from streamapp.core.errors import TooLarge
+from streamapp.core.model import Instruction, Outcome
+from streamapp.kafka.store import RECORD_OVERHEAD_BYTES
+from streamapp.kafka.topics import OVERHEAD_BYTES
+from streamapp.wire.control import encode_instruction
+from streamapp.wire.dead_letter import encode_dead_letter
+from streamapp.wire.outcomes import OutcomeCodec
+from streamapp.wire.outgoing import Outgoing
+
+MAX_OUTCOME_BYTES = 2 * OVERHEAD_BYTES - RECORD_OVERHEAD_BYTES
+"""What every results topic takes: `streamapp topics` checks for it."""
+
+
+class TopicOutlet:
+    """Sends to the three derived topics, in order, to the partition of the command that it is about."""
+
+    def __init__(self, outcomes: OutcomeCodec, results: Any, dead_letters: Any, control: Any) -> None:
+        self._outcomes = outcomes
+        self._results = results
+        self._dead_letters = dead_letters
+        self._control = control
+
+    def prepare(self, effect: Emit | Bury) -> Callable[[], FutureMessage]:
+        """Encode an effect now, to be sent later.
+
+        Raises:
+            TooLarge: Kafka would refuse it.
+        """
+        if isinstance(effect, Emit):
+            record = self._outcomes.encode(effect.outcome)
+            size = len(record.key or b"") + len(record.value or b"")
+            if size > MAX_OUTCOME_BYTES:
+                raise TooLarge(f"its outcome would take {size} bytes, and {MAX_OUTCOME_BYTES} are the most")
+            partition = effect.outcome.source.partition
+            return lambda: self._send(self._results, record, partition)
+        letter = encode_dead_letter(effect.letter)
+        return lambda: self._send(self._dead_letters, letter, None)
+
+    def report(self, outcome: Outcome) -> FutureMessage:
+        """Publish an observation."""
+        return self.prepare(Emit(outcome))()
+
+    def instruct(self, instruction: Instruction, partition: int) -> FutureMessage:
+        """Publish an instruction."""
+        return self._send(self._control, encode_instruction(instruction), partition)
+
+    @staticmethod
+    def _send(topic: Any, record: Outgoing, partition: int | None) -> FutureMessage:
+        return topic.send_soon(key=record.key, value=record.value, headers=list(record.headers), partition=partition)
