@@ -120,9 +120,14 @@ class _Follower:
             (self._open.discard if outcome.status.terminal else self._open.add)(outcome.command_id)
         if self._as_json:
             print_json(as_json_object(outcome))
-            return
-        why = ": ".join(printable(part) for part in (outcome.reason, outcome.detail) if part)
-        rest = [outcome.command_id, f"key={show_key(outcome.key)}" if outcome.key is not None else "", outcome.command]
-        shown = "  ".join(printable(part) for part in rest if part)
-        status = coloured(outcome.status) + " " * (12 - len(outcome.status))
-        click.echo(f"{to_text(outcome.at)}  {status}  {shown}" + (f"  ({why})" if why else ""))
+        else:
+            click.echo(outcome_line(outcome))
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """The outcome for people."""
+    status = coloured(outcome.status) + " " * (12 - len(outcome.status))
+    key = None if outcome.key is None else f"key={show_key(outcome.key)}"
+    parts = [printable(part) for part in (outcome.command_id, key, outcome.command) if part]
+    why = ": ".join(printable(part) for part in (outcome.reason, outcome.detail) if part)
+    return "  ".join([to_text(outcome.at), status, *parts, *([f"({why})"] if why else [])])

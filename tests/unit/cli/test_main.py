@@ -1,0 +1,93 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from streamapp.cli.main import VERBS, main
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: str, **environ: str) -> Result:
+    return CliRunner(env=environ).invoke(main, list(arguments))
+
+
+def loaded_modules(code: str) -> set[str]:
+    lines = f"import sys\n{code}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", lines], check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+def test_help_lists_the_verbs_and_the_exit_codes() -> None:
+    text = run("--help").stdout
+    for verb in VERBS:
+        assert f"  {verb} " in text
+    assert "1  a check failed" in text
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_examples_and_json(verb: str) -> None:
+    done = run(verb, "--help")
+    assert done.exit_code == 0
+    assert f"streamapp {verb} " in done.stdout.partition("Examples:")[2]
+    assert "--json" in done.stdout
+    assert "--config_file" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["launch"], ["topics", "--sideways"], ["topics", "--partitions", "3"], ["status"]]
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert "Error: " in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["topics"], ["tail"], ["status", "x"], ["doctor"], ["send", "--topic", "t"]])
+def test_a_wrong_setting_is_one_line_and_exit_code_2(arguments: list[str]) -> None:
+    done = run(*arguments, STREAMAPP_SESSION_TIMEOUT="soon")
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "Error: STREAMAPP_SESSION_TIMEOUT='soon': must be a duration such as 30s, 5m or 500ms"
+    ]
+
+
+def test_names_that_are_not_known_are_warned_of() -> None:
+    done = run("topics", STREAMAPP_COMMAND_TOPIC="x", STREAMAPP_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    assert "warning: not used: STREAMAPP_COMMAND_TOPIC in the environment; did you mean" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["topics"], ["topics", "--create"], ["tail"], ["send", "--topic", "t"]])
+def test_no_kafka_is_one_line_and_exit_code_1(arguments: list[str]) -> None:
+    done = run(*arguments, STREAMAPP_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Error: Kafka at 127.0.0.1:1 does not answer (")
+    assert done.stderr.endswith("start it, or set STREAMAPP_BOOTSTRAP_SERVERS\n")
+
+
+def test_the_version() -> None:
+    done = run("--version")
+    assert done.exit_code == 0
+    assert done.stdout.split()[-1][0].isdigit()
+
+
+def test_help_loads_no_heavy_library() -> None:
+    loaded = loaded_modules("import streamapp.cli.main")
+    assert not loaded & {"aiokafka", "faust", "httpx", "pydantic", "streamapp.settings"}
+
+
+def test_no_verb_builds_the_app() -> None:
+    imports = "\n".join(f"import streamapp.cli.{verb}" for verb in VERBS)
+    loaded = loaded_modules(imports)
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("streamapp.")}
+    assert rooms <= {"cli", "clock", "core", "kafka", "settings", "wire"}
+    assert not loaded & {"faust.app", "faust.app.base"}

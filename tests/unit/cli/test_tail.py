@@ -1,0 +1,51 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from streamapp.cli.main import main
+from streamapp.cli.results import as_json_object
+from streamapp.cli.tail import outcome_line
+from streamapp.core.model import Outcome, Reason, Source, Status
+
+OUTCOME = Outcome(
+    command_id="order-17",
+    key=b"event",
+    command="app.probe",
+    dag_id="probe",
+    dag_run_id=None,
+    round=1,
+    attempt=1,
+    status=Status.FAILED,
+    reason=Reason.RUN_FAILED,
+    detail="the run \x1b[2Jfailed",
+    at=datetime(2026, 1, 31, 8, tzinfo=UTC),
+    source=Source("commands", 3, 42),
+)
+
+
+def test_a_line_for_people() -> None:
+    assert click.unstyle(outcome_line(OUTCOME)) == (
+        "2026-01-31T08:00:00.000Z  failed        order-17  key=event  app.probe  (run_failed: the run \\x1b[2Jfailed)"
+    )
+
+
+def test_a_json_object_has_the_fields_of_the_topic() -> None:
+    fields = json.loads(json.dumps(as_json_object(OUTCOME)))
+    assert fields["id"] == "commands-3-42-1.1-failed"
+    assert fields["key"] == "event"
+    assert fields["source"] == {"topic": "commands", "partition": 3, "offset": 42}
+    assert fields["at"] == "2026-01-31T08:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--from", "middle"], ["--count", "0"], ["--timeout", "soon"], ["--timeout", "0"], ["extra"]]
+)
+def test_wrong_usage(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["tail", *arguments])
+    assert done.exit_code == 2
+    assert done.stdout == ""
