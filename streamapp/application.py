@@ -27,7 +27,6 @@ from streamapp.kafka.channel import PullChannel
 from streamapp.kafka.dispatches import new_app, new_table, new_topic
 from streamapp.kafka.lease import exit_now
 from streamapp.kafka.outlet import TopicOutlet
-from streamapp.kafka.recovery import RecoveryWatchdog
 from streamapp.kafka.transport import DurableApp
 from streamapp.settings import Settings, load_settings
 from streamapp.wire import rows
@@ -113,7 +112,15 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
     registry = _new_registry(settings, clock)
     outcomes = OutcomeCodec(registry, settings.results_topic)
     outlet = TopicOutlet(outcomes, results, dead_letters, instructions)
-    parts = _new_parts(app, settings, airflow, clock, registry, outcomes, outlet)
+    parts = _new_parts(
+        app=app,
+        settings=settings,
+        airflow=airflow,
+        clock=clock,
+        registry=registry,
+        outcomes=outcomes,
+        outlet=outlet,
+    )
     dispatches = PullChannel(app, available=lambda: sink.available(parts), take=lambda: sink.take(parts))
     parts.wake = dispatches.wake
     app.prepare = lambda: prepare(settings, outcomes, clock)
@@ -124,12 +131,12 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
     sink.register(app, dispatches, parts, concurrency=settings.airflow_max_in_flight)
     follower.register(app, parts)
     rebalance.register(app, parts)
-    app.service(RecoveryWatchdog)
     pages.register(app, parts, settings)
     return app
 
 
 def _new_parts(
+    *,
     app: DurableApp,
     settings: Settings,
     airflow: AirflowPort,
@@ -151,13 +158,17 @@ def _new_parts(
     )
     trigger = Trigger(airflow, clock, app_id=settings.app_id, dag_missing_grace=settings.dag_missing_grace)
     tracker = Tracker(ready, runs, trigger)
+
+    def soon(step: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_soon(step)
+
     parts = Parts(
         clock=clock,
         routes=DEFAULT_ROUTES,
         commands=CommandDecoder(registry, settings.max_command_bytes),
         outcomes=outcomes,
         partitions=Partitions(table, rows, tracker),
-        folds=Folds(table, outlet, tracker, soon=lambda step: app.loop.call_soon(step), fail=app.leave),
+        folds=Folds(table, outlet, tracker, soon=soon, fail=app.leave),
         ready=ready,
         gate=Gate(
             hold=lambda: app.consumer.hold(app.assigned_commands()),

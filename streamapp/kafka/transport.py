@@ -11,6 +11,7 @@ from faust.types import TP
 from streamapp.core.errors import Unsafe
 from streamapp.kafka.fetch import HoldingConsumer
 from streamapp.kafka.lease import Lease, LeasedProducer, LeasedThread, exit_now
+from streamapp.kafka.recovery import RecoveryWatchdog
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,10 @@ class DurableApp(faust.App):  # type: ignore[misc]
 
     def _new_producer_transport(self) -> Transport:
         return Transport(self.conf.broker_producer, self)
+
+    def on_init_dependencies(self) -> list[Any]:
+        """Faust's own services, and the watchdog: services of `@app.service` start only once the table is restored."""
+        return [*super().on_init_dependencies(), RecoveryWatchdog(self, loop=self.loop, beacon=self.beacon)]
 
     def assigned_commands(self) -> set[TP]:
         """The partitions of the commands topic that this worker owns."""
