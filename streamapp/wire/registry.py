@@ -114,7 +114,7 @@ class _Client(AsyncSchemaRegistryClient):  # type: ignore[misc]
         where = f"The schema registry at {self.url_manager.url}"
         try:
             response: httpx.Response = await super().request(url, method, **options)
-        except httpx.HTTPError as error:
+        except Exception as error:  # no answer is no answer: none of them may count as one about the schema
             raise Unavailable(f"{where} does not answer ({type(error).__name__})") from error
         if response.status_code in {401, 403}:
             raise Unavailable(f"{where} refuses the user or password ({response.status_code})")

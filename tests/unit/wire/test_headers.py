@@ -1,0 +1,23 @@
+import pytest
+
+from streamapp.wire.headers import last, redrive_of, traceparent
+
+HEADERS = (("traceparent", b"00-1"), ("traceparent", b"00-2"), ("streamapp-redrive", b"commands-0-1-1"), ("none", None))
+
+
+def test_the_last_of_a_name_counts():
+    assert last(HEADERS, "traceparent") == b"00-2"
+
+
+@pytest.mark.parametrize("name", ["none", "absent"])
+def test_a_null_value_is_as_good_as_absent(name):
+    assert last(HEADERS, name) is None
+
+
+def test_what_the_headers_say():
+    assert traceparent(HEADERS) == "00-2"
+    assert redrive_of(HEADERS) == "commands-0-1-1"
+
+
+def test_what_is_not_utf_8_says_nothing():
+    assert traceparent((("traceparent", b"\xff"),)) is None
