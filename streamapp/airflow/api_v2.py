@@ -36,7 +36,7 @@ _DAG_ID = re.compile(r"(?!\.{1,2}$)[\w.-]{1,250}")
 _RUN_ID = re.compile(r"(?!\.{1,2}$)[^/\\?#%\s]+")
 
 
-class ApiV2:
+class AirflowV2:
     """Airflow's API v2.
 
     Args:
