@@ -63,6 +63,7 @@ class Tracker:
         """Forget all entries of these partitions."""
         self._ready.drop(partitions)
         self._follower.drop(partitions)
+        self._trigger.drop(partitions)
 
 
 def worker_app() -> DurableApp:

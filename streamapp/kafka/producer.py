@@ -4,6 +4,7 @@ Stock Faust logs a failed send and goes on with the next, and leaves the sender 
 a record at once.
 """
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ class StrictProducer(driver.Producer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Above it, Faust stops reading anything at all; here, commands are held by the number of open folds.
+        self.buffer.max_messages = sys.maxsize
         stock = self.buffer._send_pending  # noqa: SLF001
 
         async def send_pending(future: FutureMessage) -> None:

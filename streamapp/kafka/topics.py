@@ -201,7 +201,9 @@ async def create(settings: Settings, *, partitions: int | None = None, clock: Cl
             for name, code, message in answer.topic_errors:
                 if code not in {0, errors.TopicAlreadyExistsError.errno}:
                     raise ConfigError(f"{name}: Kafka does not create it: {message or errors.for_code(code).__name__}")
-            await _wait_until_visible(client, wanted, clock or SystemClock())
+            found = await _wait_until_visible(client, wanted, clock or SystemClock())
+            # Somebody else may have created some meanwhile, or just before.
+            _partition_count(settings, found, partitions)
     return [topic.name for topic in missing]
 
 
@@ -293,9 +295,12 @@ async def _describe(client: Any, wanted: Sequence[Expected]) -> dict[str, Found]
     return found
 
 
-async def _wait_until_visible(client: Any, wanted: Sequence[Expected], clock: Clock) -> None:
+async def _wait_until_visible(client: Any, wanted: Sequence[Expected], clock: Clock) -> dict[str, Found]:
     deadline = clock.monotonic() + VISIBLE_WITHIN.total_seconds()
-    while len(await _describe(client, wanted)) < len(wanted):
+    while True:
+        found = await _describe(client, wanted)
+        if len(found) == len(wanted):
+            return found
         if clock.monotonic() > deadline:
             raise Unavailable("Kafka has created the topics but does not list them yet; ask again in a moment")
         await clock.sleep(timedelta(milliseconds=100))
