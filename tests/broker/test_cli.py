@@ -1,0 +1,446 @@
+"""The streamapp command against a real broker and registry; the other end is a foreign client."""
+
+import http.server
+import io
+import json
+import re
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner, Result
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+from fastavro import schemaless_reader
+
+from streamapp.cli.main import main
+from streamapp.core.model import Outcome, Source, Status
+from streamapp.wire.outcomes import OutcomeCodec
+from tests.support.fake_airflow import FakeAirflow
+from tests.support.stack import Kafka, Registry
+
+PARTITIONS = 4
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    with Kafka(tmp_path_factory.mktemp("kafka")) as kafka:
+        yield kafka
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    with Registry(tmp_path_factory.mktemp("registry")) as registry:
+        yield registry
+
+
+@pytest.fixture
+def environ(
+    kafka: Kafka, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    monkeypatch.chdir(tmp_path)
+    name = re.sub(r"\W", "-", request.node.name.removeprefix("test_"))
+    return {
+        "STREAMAPP_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "STREAMAPP_COMMANDS_TOPIC": name,
+        "STREAMAPP_APP_ID": name,
+        "STREAMAPP_PARTITIONS": str(PARTITIONS),
+    }
+
+
+@pytest.fixture
+def run(environ: dict[str, str]) -> Run:
+    def call(*arguments: str, stdin: str | None = None, **more: str) -> Result:
+        return CliRunner(env=environ | more).invoke(main, arguments, input=stdin)
+
+    return call
+
+
+@pytest.fixture
+def topic(run: Run, environ: dict[str, str]) -> str:
+    assert run("topics", "--create").exit_code == 0
+    return environ["STREAMAPP_COMMANDS_TOPIC"]
+
+
+def read(kafka: Kafka, topic: str, count: int) -> list[Message]:
+    consumer = Consumer({**kafka.client, "group.id": "reader"})
+    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(PARTITIONS)])
+    messages: list[Message] = []
+    deadline = time.monotonic() + 30
+    while len(messages) < count:
+        assert time.monotonic() < deadline, f"{len(messages)} of {count} records came"
+        messages += consumer.consume(count - len(messages), timeout=0.5)
+    consumer.close()
+    return messages
+
+
+def outcome(command_id: str, status: Status, *, round_: int = 1, key: bytes = b"k", offset: int = 0) -> Outcome:
+    return Outcome(
+        command_id=command_id,
+        key=key,
+        command="app.probe",
+        dag_id="probe",
+        dag_run_id=None,
+        round=round_,
+        attempt=1,
+        status=status,
+        detail="went \x1b[31mwell",
+        at=datetime(2026, 1, 31, 8, tzinfo=UTC),
+        source=Source("commands", 1, offset),
+    )
+
+
+def publish(kafka: Kafka, topic: str, *outcomes: Outcome) -> None:
+    codec = OutcomeCodec(None, topic)
+    producer = Producer(kafka.client)
+    for one in outcomes:
+        record = codec.encode(one)
+        producer.produce(topic, key=record.key, value=record.value, partition=1)
+    assert producer.flush(10) == 0
+
+
+@contextmanager
+def worker(answers: dict[str, tuple[int, Any]]) -> Iterator[str]:
+    """The HTTP side of a worker."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, content = answers.get(self.path, (404, {"error": "not found"}))
+            body = json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_topics_are_shown_created_and_checked(run: Run) -> None:
+    before = run("topics")
+    assert before.exit_code == 1
+    assert before.stdout == ""
+    assert before.stderr.count("does not exist; run `streamapp topics --create`") == 5
+    made = run("topics", "--create", "--json")
+    assert made.exit_code == 0
+    content = json.loads(made.stdout)
+    assert len(content["created"]) == 5
+    assert content["problems"] == []
+    assert {one["partitions"] for one in content["topics"]} == {PARTITIONS}
+    after = run("topics")
+    assert after.exit_code == 0
+    assert after.stderr == ""
+    assert after.stdout.splitlines()[0].split()[:3] == ["TOPIC", "FOR", "PARTITIONS"]
+    refused = run("topics", "--create", "--partitions", "9")
+    assert refused.exit_code == 2
+    assert "exists with 4 partitions, not 9" in refused.stderr
+
+
+def test_send_one(run: Run, topic: str, kafka: Kafka) -> None:
+    done = run("send", "--command", "app.probe", "--params", '{"n": 1}', "--key", "event", "--id", "order-17")
+    assert done.exit_code == 0
+    (message,) = read(kafka, topic, 1)
+    assert done.stdout == f"{topic} partition {message.partition()} offset {message.offset()} id order-17\n"
+    assert message.key() == b"event"
+    assert json.loads(message.value()) == {"command": "app.probe", "params": '{"n": 1}', "id": "order-17"}
+
+
+def test_send_the_example_with_the_flags_of_the_well_known_producer(
+    run: Run, topic: str, kafka: Kafka, tmp_path: Path
+) -> None:
+    (tmp_path / "kafka_server.config").write_text(f"# ours\n\nbootstrap.servers={kafka.bootstrap_servers}\n")
+    done = run(
+        "send", "--topic", topic, "--config_file", "kafka_server.config", "--json", STREAMAPP_BOOTSTRAP_SERVERS="a:1"
+    )
+    assert done.exit_code == 0
+    (message,) = read(kafka, topic, 1)
+    stamp = message.timestamp()[1]
+    place = {"topic": topic, "partition": message.partition(), "offset": 0}
+    derived = f"{topic}-{message.partition()}-0-{stamp}"
+    assert json.loads(done.stdout) == {**place, "key": "event", "command": "app.send_email_alert", "id": derived}
+    assert json.loads(json.loads(message.value())["params"]) == {"email": "test@email.com"}
+
+
+def test_send_a_file_keeps_the_order_of_each_key(run: Run, topic: str, kafka: Kafka) -> None:
+    lines = [json.dumps({"command": "app.probe", "params": {"n": n}, "key": f"k{n % 7}"}) for n in range(3000)]
+    done = run("send", "--file", "-", "--json", stdin="\n".join(lines))
+    assert done.exit_code == 0
+    sent = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(sent) == 3000
+    messages = read(kafka, topic, 3000)
+    by_key: dict[bytes, list[int]] = {}
+    for message in sorted(messages, key=lambda one: (one.partition(), one.offset())):
+        by_key.setdefault(message.key(), []).append(json.loads(json.loads(message.value())["params"])["n"])
+    assert len(by_key) == 7
+    assert all(numbers == sorted(numbers) for numbers in by_key.values())
+    assert {(one["partition"], one["offset"]) for one in sent} == {(m.partition(), m.offset()) for m in messages}
+
+
+def test_a_bad_line_sends_nothing(run: Run, topic: str, kafka: Kafka) -> None:
+    done = run("send", "--file", "-", stdin='{"command": "app.probe", "params": {}}\nnonsense\n')
+    assert done.exit_code == 2
+    assert "standard input: line 2: it is not JSON" in done.stderr
+    assert run("send", "--command", "app.probe").exit_code == 0
+    (message,) = read(kafka, topic, 1)
+    assert message.offset() == 0
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("crc32", "consistent_random"), ("murmur2", "murmur2_random")])
+def test_a_partitioner_agrees_with_the_foreign_client(
+    run: Run, topic: str, kafka: Kafka, ours: str, theirs: str
+) -> None:
+    keys = [f"key-{number}ä" for number in range(60)]
+    lines = [json.dumps({"command": "app.probe", "params": {}, "key": key}) for key in keys]
+    assert run("send", "--file", "-", "--partitioner", ours, stdin="\n".join(lines)).exit_code == 0
+    producer = Producer({**kafka.client, "partitioner": theirs})
+    for key in keys:
+        producer.produce(topic, key=key, value=b"{}")
+    assert producer.flush(10) == 0
+    places: dict[bytes, set[int]] = {}
+    for message in read(kafka, topic, 2 * len(keys)):
+        places.setdefault(message.key(), set()).add(message.partition())
+    assert len(places) == len(keys)
+    assert all(len(partitions) == 1 for partitions in places.values())
+    assert len(set.union(*places.values())) == PARTITIONS
+
+
+def test_send_to_a_topic_that_is_not_there(run: Run) -> None:
+    done = run("send", "--command", "app.probe")
+    assert done.exit_code == 1
+    assert "does not exist; run `streamapp topics --create`" in done.stderr
+
+
+def test_send_avro_with_a_registry(run: Run, topic: str, kafka: Kafka, registry: Registry) -> None:
+    done = run(
+        "send", "--command", "app.probe", "--key", "k", "--deadline", "2030-01-01T00:00:00Z",
+        STREAMAPP_SCHEMA_REGISTRY_URL=registry.url,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    (message,) = read(kafka, topic, 1)
+    (subject,) = [name for name in httpx.get(f"{registry.url}/subjects").json() if name.startswith(topic)]
+    assert subject == f"{topic}-value"
+    magic, schema_id = struct.unpack(">bI", message.value()[:5])
+    assert magic == 0
+    schema = json.loads(httpx.get(f"{registry.url}/schemas/ids/{schema_id}").json()["schema"])
+    content = schemaless_reader(io.BytesIO(message.value()[5:]), schema, None)
+    assert content["command"] == "app.probe"
+    assert content["params"] == "{}"
+    assert content["deadline"] == datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def test_send_with_a_registry_that_is_away(run: Run, topic: str) -> None:
+    done = run("send", "--command", "app.probe", STREAMAPP_SCHEMA_REGISTRY_URL="http://127.0.0.1:1")
+    assert done.exit_code == 1
+    assert done.stderr == "Error: The schema registry at http://127.0.0.1:1/ does not answer (ConnectError)\n"
+
+
+def test_tail_filters_and_counts(run: Run, topic: str, kafka: Kafka) -> None:
+    publish(
+        kafka,
+        f"{topic}-results",
+        outcome("a", Status.ACCEPTED),
+        outcome("b", Status.ACCEPTED, key=b"other"),
+        outcome("a", Status.TRIGGERED),
+    )
+    done = run("tail", "--from", "beginning", "--key", "k", "--count", "2", "--json", "--timeout", "20s")
+    assert done.exit_code == 0
+    assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["accepted", "triggered"]
+    done = run("tail", "--command-id", "b", "--count", "1", "--timeout", "20s")
+    assert done.exit_code == 0
+    assert done.stdout == ("2026-01-31T08:00:00.000Z  accepted      b  key=other  app.probe  (went \\x1b[31mwell)\n")
+
+
+def test_tail_in_vain_ends_in_time(run: Run, topic: str, kafka: Kafka) -> None:
+    publish(kafka, f"{topic}-results", outcome("a", Status.ACCEPTED))
+    done = run("tail", "--until-terminal", "a", "--until-terminal", "b", "--timeout", "2s")
+    assert done.exit_code == 1
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == "Error: not ended in time: a, b\n"
+    done = run("tail", "--count", "1", "--timeout", "1s")
+    assert done.exit_code == 1
+    assert done.stderr == "Error: 0 of 1 outcomes came in time\n"
+    assert run("tail", "--timeout", "1s").exit_code == 0
+
+
+def test_tail_until_a_command_has_ended_for_good(run: Run, topic: str, kafka: Kafka) -> None:
+    results = f"{topic}-results"
+    publish(
+        kafka,
+        results,
+        outcome("a", Status.FAILED),
+        outcome("b", Status.SUCCEEDED),
+        outcome("a", Status.ACCEPTED, round_=2),
+    )
+    later = threading.Timer(2, lambda: publish(kafka, results, outcome("a", Status.SUCCEEDED, round_=2)))
+    later.start()
+    done = run("tail", "--until-terminal", "a", "--json", "--timeout", "30s")
+    later.join()
+    assert done.exit_code == 0
+    shown = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(one["round"], one["status"]) for one in shown] == [(1, "failed"), (2, "accepted"), (2, "succeeded")]
+    assert run("tail", "--until-terminal", "b", "--timeout", "30s").exit_code == 0
+
+
+def test_tail_passes_over_what_is_no_outcome(run: Run, topic: str, kafka: Kafka) -> None:
+    producer = Producer(kafka.client)
+    for value in (b"nonsense", b"\x00\x00\x00\x00\x07x", None):
+        producer.produce(f"{topic}-results", value=value, partition=1)
+    assert producer.flush(10) == 0
+    publish(kafka, f"{topic}-results", outcome("a", Status.SUCCEEDED))
+    done = run("tail", "--until-terminal", "a", "--timeout", "20s")
+    assert done.exit_code == 0
+    assert done.stdout.count("\n") == 1
+    assert done.stderr.startswith("3 records were passed over")
+
+
+def test_tail_ends_quietly_when_interrupted(topic: str, kafka: Kafka, environ: dict[str, str]) -> None:
+    publish(kafka, f"{topic}-results", outcome("a", Status.SUCCEEDED))
+    call = [sys.executable, "-c", "from streamapp.cli.main import main; main()", "tail", "--from", "beginning"]
+    with subprocess.Popen(
+        call, env=environ | {"PYTHONPATH": str(Path(__file__).parents[2])}, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout
+        assert process.stderr
+        assert "succeeded" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr.read() == ""
+
+
+def test_status_asks_a_worker(run: Run, topic: str) -> None:
+    entry = {
+        "id": "a/b",
+        "status": "blocked",
+        "source": {"topic": topic, "offset": 3},
+        "detail": "x\x1by",
+        "reason": None,
+    }
+    with worker({"/api/v1/commands/a%2Fb": (200, entry)}) as url:
+        shown = run("status", "a/b", "--worker", url)
+        assert shown.exit_code == 0
+        assert [line.split(maxsplit=1) for line in shown.stdout.splitlines()] == [
+            ["id:", "a/b"],
+            ["status:", "blocked"],
+            ["source.topic:", topic],
+            ["source.offset:", "3"],
+            ["detail:", "x\\x1by"],
+        ]
+        assert json.loads(run("status", "a/b", "--json", STREAMAPP_WORKER_URL=url).stdout) == entry
+        unknown = run("status", "nobody", "--worker", url)
+        assert unknown.exit_code == 1
+        assert unknown.stderr == "Error: no command with the id nobody is known\n"
+
+
+def test_status_without_a_worker_looks_through_the_results(run: Run, topic: str, kafka: Kafka) -> None:
+    publish(
+        kafka,
+        f"{topic}-results",
+        outcome("a", Status.ACCEPTED),
+        outcome("a", Status.SUCCEEDED),
+        outcome("b", Status.ACCEPTED),
+    )
+    done = run("status", "a", "--worker", "http://127.0.0.1:1", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["status"] == "succeeded"
+    assert done.stderr.startswith("no worker answers at http://127.0.0.1:1 (")
+    with worker({"/api/v1/commands/b": (503, {})}) as url:
+        done = run("status", "b", "--worker", url, "--json")
+    assert json.loads(done.stdout)["status"] == "accepted"
+    assert run("status", "c", "--worker", "http://127.0.0.1:1").exit_code == 1
+
+
+def checks(done: Result) -> dict[str, dict[str, str]]:
+    return {check["part"]: check for check in map(json.loads, done.stdout.splitlines())}
+
+
+def test_doctor_finds_everything_well(run: Run, topic: str, kafka: Kafka, registry: Registry) -> None:
+    for number in range(3):
+        assert run("send", "--command", "app.probe", "--key", f"k{number}").exit_code == 0
+    member = Consumer({**kafka.client, "group.id": topic, "auto.offset.reset": "earliest", "enable.auto.commit": False})
+    member.subscribe([topic])
+    deadline = time.monotonic() + 30
+    while (message := member.poll(0.5)) is None:
+        assert time.monotonic() < deadline
+    member.commit(message, asynchronous=False)
+    airflow = FakeAirflow()
+    with worker({"/health/ready": (200, {"ready": True})}) as url, airflow.in_thread():
+        done = run(
+            "doctor",
+            "--json",
+            STREAMAPP_WORKER_URL=url,
+            STREAMAPP_AIRFLOW_URL=airflow.url,
+            STREAMAPP_AIRFLOW_USERNAME=airflow.username,
+            STREAMAPP_AIRFLOW_PASSWORD=airflow.password,
+            STREAMAPP_SCHEMA_REGISTRY_URL=registry.url,
+        )
+    member.close()
+    found = checks(done)
+    assert {part: check["state"] for part, check in found.items()} == dict.fromkeys(
+        ["settings", "kafka", "topics", "registry", "airflow", "airflow login", "workers", "worker"], "ok"
+    )
+    assert done.exit_code == 0
+    assert f"1 in the group {topic}; not yet read: {topic} 2, {topic}-results 0" in found["workers"]["what"]
+    assert airflow.password not in done.stdout
+
+
+def test_doctor_says_what_is_wrong_and_what_to_do(run: Run, topic: str) -> None:
+    airflow = FakeAirflow()
+    with worker({"/health/ready": (503, {"waiting for": "recovery"})}) as url, airflow.in_thread():
+        done = run(
+            "doctor",
+            "--json",
+            STREAMAPP_CONTROL_TOPIC="not-there",
+            STREAMAPP_WORKER_URL=url,
+            STREAMAPP_AIRFLOW_URL=airflow.url,
+            STREAMAPP_AIRFLOW_USERNAME="somebody",
+            STREAMAPP_AIRFLOW_PASSWORD="hunter2",
+            STREAMAPP_SCHEMA_REGISTRY_URL="http://127.0.0.1:1",
+        )
+    assert done.exit_code == 1
+    found = checks(done)
+    assert found["topics"]["what"] == "not-there does not exist"
+    assert found["topics"]["mend"] == "run `streamapp topics --create`"
+    assert "does not answer" in found["registry"]["what"]
+    assert found["airflow"]["state"] == "ok"
+    assert found["airflow login"]["what"].startswith("somebody is not let in: 401")
+    assert "no worker is in the group" in found["workers"]["what"]
+    assert "is not ready: 503" in found["worker"]["what"]
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_doctor_without_anything(run: Run) -> None:
+    away = "127.0.0.1:1"
+    done = run(
+        "doctor",
+        STREAMAPP_BOOTSTRAP_SERVERS=away,
+        STREAMAPP_AIRFLOW_URL=f"http://{away}",
+        STREAMAPP_WORKER_URL=f"http://{away}",
+        STREAMAPP_SCHEMA_REGISTRY_URL=f"http://{away}",
+    )
+    assert done.exit_code == 1
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("ok       settings: ")
+    assert [line.split()[0] for line in lines[1:]] == ["problem"] * (len(lines) - 1)
+    assert all(line.count("start it, or set STREAMAPP_") == 1 for line in lines[1:])
