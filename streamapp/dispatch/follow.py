@@ -208,7 +208,7 @@ class Follower:
         if not runs:
             return
         active = {(run.dag_id, run.run_id) for run in await self._airflow.list_active({run.dag_id for run in runs})}
-        failures = 0
+        failures: list[AirflowUnavailable] = []
         for run in sorted(runs, key=lambda run: run.failures):  # one that can't be read never keeps others waiting
             if (run.dag_id, run.run_id) in active:
                 run.missed, run.unknown = 0, False
@@ -217,11 +217,11 @@ class Follower:
                 continue
             try:
                 found = await self._airflow.get(run.dag_id, run.run_id)
-            except AirflowUnavailable:
+            except AirflowUnavailable as error:
                 run.failures += 1
-                failures += 1
-                if failures == FAILURES_ALLOWED:
-                    raise
+                failures.append(error)
+                if len(failures) == FAILURES_ALLOWED:
+                    break
                 continue
             run.unknown = False
             if found is None:
@@ -231,6 +231,8 @@ class Follower:
                 if found.state.ended:
                     self._see(run, found)
         await self._report_ends()
+        if failures:
+            raise failures[-1]
 
     async def _report_ends(self) -> None:
         for run in list(self._runs.values()):

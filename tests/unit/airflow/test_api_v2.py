@@ -1,0 +1,272 @@
+"""How answers are read. What Airflow really answers is for the contract tests."""
+
+import asyncio
+import json
+import logging
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from streamapp.airflow.api_v2 import AirflowV2
+from streamapp.airflow.port import (
+    AirflowUnavailable,
+    Created,
+    DagMissing,
+    DagRunState,
+    Exists,
+    Refused,
+    TurnedAway,
+    Uncertain,
+)
+from streamapp.core.model import Reason
+from tests.support.manual_clock import ManualClock
+
+RUN = {
+    "dag_id": "probe",
+    "dag_run_id": "r1",
+    "state": "queued",
+    "conf": None,
+    "run_after": "2026-11-23T07:02:38.428738Z",
+    "start_date": None,
+    "end_date": None,
+}
+
+
+class Server:
+    """Answers log-ins, and all else as a test says; an answer may be an error."""
+
+    def __init__(self):
+        self.tokens = 0
+        self.requests = []
+        self.answers = []
+
+    async def __call__(self, request):
+        if request.url.path == "/auth/token":
+            self.tokens += 1
+            return httpx.Response(201, json={"access_token": f"token{self.tokens}"})
+        self.requests.append(request)
+        await asyncio.sleep(0)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def server():
+    return Server()
+
+
+@pytest.fixture
+async def airflow(server):
+    airflow = AirflowV2(
+        "http://airflow", username="ann", password="x", clock=ManualClock(), transport=httpx.MockTransport(server)
+    )
+    yield airflow
+    await airflow.close()
+
+
+def detail(status, text):
+    return httpx.Response(status, json={"detail": text})
+
+
+async def test_a_run_is_asked_for_without_a_logical_date(airflow, server):
+    server.answers = [httpx.Response(200, json=RUN)]
+    answer = await airflow.trigger("probe", "r1", {"a": "é"})
+    assert isinstance(answer, Created)
+    assert answer.run.state is DagRunState.QUEUED
+    assert answer.run.conf == {}
+    assert answer.run.created_at == datetime(2026, 11, 23, 7, 2, 38, 428738, tzinfo=UTC)
+    assert json.loads(server.requests[0].content) == {"dag_run_id": "r1", "conf": {"a": "é"}, "logical_date": None}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (detail(409, {"reason": "Unique constraint violation"}), Exists),
+        (detail(404, "Dag with dag_id: 'probe' not found"), DagMissing),
+        (detail(404, "The Dag with ID: `probe` was not found"), DagMissing),
+        (detail(400, "Dag with dag_id: 'probe' has import errors and cannot be triggered"), DagMissing),
+        (detail(400, "Invalid input for param email: No value passed"), Refused),
+        (detail(422, [{"loc": ["body", "conf"], "msg": "Input should be a valid dictionary"}]), Refused),
+        (detail(422, {"reason": "Value rejected by database"}), Refused),
+        (httpx.Response(413, text="too large"), Refused),
+        (detail(404, "Not Found"), TurnedAway),  # not about this DAG: a wrong address
+        (httpx.Response(404, text="<html>no backend</html>"), TurnedAway),
+        (httpx.Response(400, text="Invalid HTTP request received."), TurnedAway),
+        (detail(403, "Forbidden"), TurnedAway),
+        (detail(401, "Not authenticated"), TurnedAway),
+        (httpx.Response(429), TurnedAway),
+        (httpx.Response(307, headers={"Location": "/login"}), TurnedAway),
+        (httpx.ConnectError("refused"), TurnedAway),
+        (httpx.ReadTimeout("slow"), Uncertain),
+        (httpx.RemoteProtocolError("gone"), Uncertain),
+        (httpx.Response(500, text="Internal Server Error"), Uncertain),
+        (detail(503, "busy"), Uncertain),
+        (httpx.Response(200, text="<html>"), Uncertain),
+        (httpx.Response(200, json=[]), Uncertain),
+        (httpx.Response(200, json={**RUN, "state": "unheard of"}), Uncertain),
+    ],
+)
+async def test_every_answer_to_a_trigger_has_its_type(airflow, server, answer, kind):
+    server.answers = [answer]
+    assert isinstance(await airflow.trigger("probe", "r1", {}), kind)
+
+
+async def test_a_refusal_tells_why_in_short(airflow, server):
+    server.answers = [detail(422, [{"loc": ["body", "conf"], "msg": "bad"}])]
+    assert await airflow.trigger("probe", "r1", {}) == Refused(Reason.REFUSED_BY_AIRFLOW, "body.conf: bad")
+    server.answers = [detail(400, "x" * 10_000)]
+    assert len((await airflow.trigger("probe", "r1", {})).detail) == 500
+
+
+@pytest.mark.parametrize("dag_id", ["", ".", "..", "../x", "a/b", "a b", "a?b", "a%2fb", "~", "a\n", "x" * 251])
+async def test_a_dag_id_that_airflow_cannot_have_is_refused_without_a_request(airflow, server, dag_id):
+    answer = await airflow.trigger(dag_id, "r1", {})
+    assert isinstance(answer, Refused)
+    assert answer.reason is Reason.DAG_NOT_FOUND
+    assert await airflow.get(dag_id, "r1") is None
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("run_id", ["", ".", "..", "a/b", "a b", "a#b", "a%2fb"])
+async def test_a_run_id_that_would_name_another_path_is_refused_without_a_request(airflow, server, run_id):
+    assert isinstance(await airflow.trigger("probe", run_id, {}), Refused)
+    assert await airflow.get("probe", run_id) is None
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("conf", [{"a": float("nan")}, {"a": "\ud800"}])
+async def test_a_conf_that_is_no_json_is_refused_without_a_request(airflow, server, conf):
+    assert isinstance(await airflow.trigger("probe", "r1", conf), Refused)
+    assert server.requests == []
+
+
+async def test_ids_are_escaped_in_paths(airflow, server):
+    server.answers = [httpx.Response(200, json=RUN)]
+    await airflow.get("odd.name-é", "a+b~c:d")
+    assert server.requests[0].url.raw_path == b"/api/v2/dags/odd.name-%C3%A9/dagRuns/a%2Bb~c%3Ad"
+
+
+@pytest.mark.parametrize(
+    "refusal", [detail(401, "Token Expired"), detail(401, "Not authenticated"), detail(403, "Invalid JWT token")]
+)
+async def test_a_stale_token_is_renewed_and_the_request_repeated(airflow, server, refusal):
+    server.answers = [refusal, httpx.Response(200, json=RUN)]
+    assert isinstance(await airflow.trigger("probe", "r1", {}), Created)
+    assert [request.headers["Authorization"] for request in server.requests] == ["Bearer token1", "Bearer token2"]
+
+
+async def test_a_token_is_renewed_only_once_for_a_request(airflow, server):
+    server.answers = [detail(401, "Token Expired")]
+    assert isinstance(await airflow.trigger("probe", "r1", {}), TurnedAway)
+    assert server.tokens == 2
+
+
+async def test_a_missing_permission_does_not_renew_the_token_and_is_logged_once(airflow, server, caplog):
+    caplog.set_level(logging.WARNING, "streamapp")
+    server.answers = [detail(403, "Forbidden")]
+    for _ in range(3):
+        assert await airflow.trigger("probe", "r1", {}) == TurnedAway("Airflow answers 403: Forbidden")
+    assert server.tokens == 1
+    assert [record.action for record in caplog.records] == ["airflow_forbids"]
+
+
+async def test_a_log_in_without_an_answer_is_no_uncertain_trigger():
+    def refuse(_):
+        raise httpx.ReadTimeout("slow")
+
+    airflow = AirflowV2(
+        "http://airflow", username="ann", password="x", clock=ManualClock(), transport=httpx.MockTransport(refuse)
+    )
+    assert isinstance(await airflow.trigger("probe", "r1", {}), TurnedAway)
+    await airflow.close()
+
+
+async def test_only_airflows_own_404_says_that_there_is_no_run(airflow, server):
+    server.answers = [detail(404, "The DagRun with dag_id: `probe` and run_id: `r1` was not found")]
+    assert await airflow.get("probe", "r1") is None
+    for answer in (detail(404, "Not Found"), httpx.Response(404, text="nginx"), httpx.Response(404, json=[])):
+        server.answers = [answer]
+        with pytest.raises(AirflowUnavailable):
+            await airflow.get("probe", "r1")
+
+
+async def test_lists_are_read_page_by_page_however_small_the_server_makes_them(airflow, server):
+    pages = [[{**RUN, "dag_run_id": f"r{n}"} for n in page] for page in ((1, 2), (3, 4), (5,))]
+    server.answers = [httpx.Response(200, json={"dag_runs": page, "total_entries": 5}) for page in pages]
+    runs = await airflow.list_ended({"b", "a"}, datetime(2026, 1, 1, tzinfo=UTC))
+    assert [run.run_id for run in runs] == ["r1", "r2", "r3", "r4", "r5"]
+    bodies = [json.loads(request.content) for request in server.requests]
+    assert [body["page_offset"] for body in bodies] == [0, 2, 4]
+    assert bodies[0] == {
+        "dag_ids": ["a", "b"],
+        "states": ["success", "failed"],
+        "end_date_gte": "2026-01-01T00:00:00+00:00",
+        "order_by": "end_date",
+        "page_limit": 100,
+        "page_offset": 0,
+    }
+
+
+async def test_a_list_that_shrinks_while_it_is_read_ends(airflow, server):
+    pages = [{"dag_runs": [RUN], "total_entries": 3}, {"dag_runs": [], "total_entries": 3}]
+    server.answers = [httpx.Response(200, json=page) for page in pages]
+    assert len(await airflow.list_active({"probe"})) == 1
+
+
+async def test_no_dags_are_no_request(airflow, server):
+    """Airflow takes an empty list for all DAGs."""
+    assert await airflow.list_active([]) == []
+    assert server.requests == []
+
+
+def task(**fields):
+    return {"pid": None, "hostname": "", "state": None, "try_number": 0, "duration": None, "start_date": None} | fields
+
+
+@pytest.mark.parametrize(
+    ("tasks", "started"),
+    [
+        ([], False),
+        ([task()], False),
+        ([task(state="skipped", start_date="2026-01-01T00:00:00Z", duration=0.0)], False),  # Airflow dates these, too
+        ([task(state="upstream_failed", start_date="2026-01-01T00:00:00Z", duration=0.0)], False),
+        ([task(state="success", try_number=1, duration=0.0)], False),  # an EmptyOperator
+        ([task(state="failed", try_number=1)], False),
+        ([task(), task(state="failed", try_number=1, pid=7)], True),
+        ([task(state="failed", hostname="w1")], True),
+        ([task(state="failed", try_number=2)], True),
+        ([task(state="up_for_retry")], True),
+        ([task(state="success", duration=0.5)], True),
+    ],
+)
+async def test_what_counts_as_a_started_task(airflow, server, tasks, started):
+    server.answers = [httpx.Response(200, json={"task_instances": tasks, "total_entries": len(tasks)})]
+    assert await airflow.any_task_started("probe", "r1") is started
+
+
+async def test_tasks_of_a_run_that_is_gone_count_as_started(airflow, server):
+    server.answers = [detail(404, "DagRun with dag_id: `probe` and run_id: `r1` was not found")]
+    assert await airflow.any_task_started("probe", "r1")
+
+
+@pytest.mark.parametrize("state", ["success", "failed"])
+async def test_a_run_that_has_ended_is_not_cancelled(airflow, server, state):
+    """Airflow would turn its success into a failure."""
+    server.answers = [httpx.Response(200, json={**RUN, "state": state})]
+    await airflow.cancel("probe", "r1")
+    assert [request.method for request in server.requests] == ["GET"]
+
+
+async def test_a_cancel_that_is_refused_is_told(airflow, server):
+    server.answers = [httpx.Response(200, json=RUN), detail(403, "Forbidden")]
+    with pytest.raises(AirflowUnavailable, match="403: Forbidden"):
+        await airflow.cancel("probe", "r1")
+
+
+async def test_a_sick_database_is_not_healthy(airflow, server):
+    server.answers = [httpx.Response(200, json={"metadatabase": {"status": "unhealthy"}})]
+    with pytest.raises(AirflowUnavailable, match="database"):
+        await airflow.health()

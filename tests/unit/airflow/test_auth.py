@@ -1,0 +1,142 @@
+import asyncio
+import base64
+import json
+import logging
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from streamapp.airflow.auth import PAUSE_AFTER_REFUSAL_SECONDS, PAUSE_AFTER_SILENCE_SECONDS, Login
+from streamapp.airflow.connection import Connection, NotSent
+from tests.support.manual_clock import ManualClock
+
+PASSWORD = "hush-hush"
+
+
+def jwt(number, *, iat=1_000, exp=2_000):
+    claims = base64.urlsafe_b64encode(json.dumps({"iat": iat, "exp": exp, "n": number}).encode()).rstrip(b"=").decode()
+    return f"header.{claims}.signature"
+
+
+class Door:
+    """Answers log-ins; counts them."""
+
+    def __init__(self):
+        self.asked = 0
+        self.answer = lambda number: httpx.Response(201, json={"access_token": jwt(number)})
+
+    async def __call__(self, request):
+        self.asked += 1
+        assert json.loads(request.content) == {"username": "ann", "password": PASSWORD}
+        await asyncio.sleep(0)
+        answer = self.answer(self.asked)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def door():
+    return Door()
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+async def login(door, clock):
+    seconds = timedelta(seconds=5)
+    connection = Connection(
+        "http://airflow", connect_timeout=seconds, request_timeout=seconds, transport=httpx.MockTransport(door)
+    )
+    yield Login(connection, "ann", PASSWORD, clock)
+    await connection.close()
+
+
+async def test_one_log_in_serves_many_requests(login, door):
+    assert {await login.token() for _ in range(5)} == {jwt(1)}
+    assert door.asked == 1
+
+
+async def test_many_at_once_share_one_log_in(login, door):
+    assert set(await asyncio.gather(*(login.token() for _ in range(20)))) == {jwt(1)}
+    assert door.asked == 1
+
+
+async def test_a_token_is_renewed_before_it_ends(login, clock):
+    await login.token()
+    clock.advance(timedelta(seconds=899))  # of 1000
+    assert await login.token() == jwt(1)
+    clock.advance(timedelta(seconds=2))
+    assert await login.token() == jwt(2)
+
+
+async def test_a_rejected_token_is_replaced_once(login, door):
+    old = await login.token()
+    login.reject(old)
+    new = await login.token()
+    login.reject(old)  # a slower request that carried the old one
+    assert await login.token() == new
+    assert door.asked == 2
+
+
+@pytest.mark.parametrize("token", ["opaque", "a.!!!.c", "a.e30.c", jwt(1, exp=500)])
+async def test_a_token_whose_life_cannot_be_read_is_used_until_it_is_rejected(login, door, clock, token):
+    door.answer = lambda _: httpx.Response(201, json={"access_token": token})
+    await login.token()
+    clock.advance(timedelta(days=100))
+    assert await login.token() == token
+    assert door.asked == 1
+
+
+async def test_a_refusal_is_logged_once_and_never_shows_the_password(login, door, clock, caplog):
+    caplog.set_level(logging.DEBUG)
+    door.answer = lambda _: httpx.Response(422, json={"detail": f"input_value={{'password': '{PASSWORD}'}}"})
+    for _ in range(3):
+        with pytest.raises(NotSent, match="refuses the log-in of ann") as caught:
+            await login.token()
+        assert PASSWORD not in str(caught.value)
+        clock.advance(timedelta(seconds=PAUSE_AFTER_REFUSAL_SECONDS))
+    assert [record.action for record in caplog.records if record.levelname == "WARNING"] == ["login_refused"]
+    assert PASSWORD not in caplog.text
+    assert PASSWORD not in repr(login)
+
+
+async def test_a_log_in_that_works_again_is_logged_and_the_next_refusal_too(login, door, clock, caplog):
+    caplog.set_level(logging.INFO, "streamapp")
+    good = door.answer
+    for answer in (lambda _: httpx.Response(401), good, lambda _: httpx.Response(401)):
+        door.answer = answer
+        try:
+            login.reject(await login.token())
+        except NotSent:
+            clock.advance(timedelta(seconds=PAUSE_AFTER_REFUSAL_SECONDS))
+    actions = [record.action for record in caplog.records if hasattr(record, "action")]
+    assert actions == ["login_refused", "login_accepted", "login_refused"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "pause"),
+    [
+        (httpx.ConnectError("refused"), PAUSE_AFTER_SILENCE_SECONDS),
+        (httpx.ReadTimeout("slow"), PAUSE_AFTER_SILENCE_SECONDS),
+        (httpx.Response(503), PAUSE_AFTER_SILENCE_SECONDS),
+        (httpx.Response(200, text="<html>"), PAUSE_AFTER_SILENCE_SECONDS),
+        (httpx.Response(401), PAUSE_AFTER_REFUSAL_SECONDS),
+        (httpx.Response(429), PAUSE_AFTER_REFUSAL_SECONDS),
+    ],
+)
+async def test_a_failure_stands_for_a_while_for_everybody(login, door, clock, answer, pause):
+    good = door.answer
+    door.answer = lambda _: answer
+    results = await asyncio.gather(*(login.token() for _ in range(5)), return_exceptions=True)
+    assert [type(result) for result in results] == [NotSent] * 5
+    assert door.asked == 1
+    door.answer = good
+    with pytest.raises(NotSent):
+        await login.token()
+    clock.advance(timedelta(seconds=pause))
+    assert await login.token() == jwt(2)

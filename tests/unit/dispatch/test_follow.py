@@ -1,0 +1,536 @@
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from streamapp.airflow.port import DagRunState
+from streamapp.core.model import Entry, Outcome, Policy, Reason, RunState, Source, Status, Timings
+from streamapp.dispatch.follow import LOOK_BACK, OVERLAP, Follower
+from tests.support.manual_clock import START, ManualClock
+from tests.support.memory_airflow import MemoryAirflow
+
+POLL = timedelta(milliseconds=300)
+RECONCILE = timedelta(seconds=30)
+SECOND = timedelta(seconds=1)
+
+
+class World:
+    """A follower, its Airflow and what it reported."""
+
+    def __init__(self):
+        self.clock = ManualClock()
+        self.airflow = MemoryAirflow(self.clock)
+        self.reported: list[Outcome] = []
+        self.follower = self.new_follower()
+
+    def new_follower(self):
+        return Follower(
+            self.airflow,
+            self.clock,
+            report=self.reported.append,
+            app_id="shop",
+            poll_interval=POLL,
+            reconcile_interval=RECONCILE,
+        )
+
+    def triggered(self, offset, *, dag_id="probe", partition=0, **fields):
+        """Create a run and follow it."""
+        entry = Entry(
+            source=Source("commands", partition, offset),
+            key=b"k",
+            recorded_at=START,
+            id=f"c{offset}",
+            command=f"app.{dag_id}",
+            status=Status.TRIGGERED,
+            policy=Policy(dag_id=dag_id),
+            params="{}",
+            attempt=1,
+            at=self.clock.now(),
+            timings=Timings(accepted_at=START, triggered_at=self.clock.now()),
+            **fields,
+        )
+        self.airflow.add(dag_id, run_id(offset))
+        self.follower.track(entry)
+        return entry
+
+    def end(self, offset, state=DagRunState.SUCCESS, dag_id="probe"):
+        self.airflow.end(dag_id, run_id(offset), state)
+
+    def since(self):
+        """How far back the last list went, from now."""
+        return self.clock.now() - [call for call in self.airflow.calls if call[0] == "list_ended"][-1][2]
+
+
+def run_id(offset):
+    return f"cmd__shop__c{offset}__1.1"
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+# Ends
+
+
+async def test_an_ended_run_is_reported_with_airflows_times(world):
+    entry = world.triggered(1)
+    world.clock.advance(SECOND)
+    world.airflow.start("probe", run_id(1))
+    world.clock.advance(SECOND)
+    world.end(1)
+    world.clock.advance(SECOND)
+    await world.follower.tick()
+    assert world.reported == [
+        Outcome(
+            command_id="c1",
+            key=b"k",
+            command="app.probe",
+            dag_id="probe",
+            dag_run_id=run_id(1),
+            round=1,
+            attempt=1,
+            status=Status.RUN_ENDED,
+            at=world.clock.now(),
+            source=entry.source,
+            timings=replace(entry.timings, started_at=START + SECOND, ended_at=START + 2 * SECOND),
+            result=RunState.SUCCESS,
+        )
+    ]
+
+
+async def test_a_run_that_runs_is_not_reported(world):
+    world.triggered(1)
+    await world.follower.tick()
+    world.airflow.start("probe", run_id(1))
+    await world.follower.tick()
+    assert world.reported == []
+
+
+async def test_an_end_is_reported_once(world):
+    world.triggered(1)
+    world.end(1)
+    for _ in range(3):
+        await world.follower.tick()
+    assert len(world.reported) == 1
+
+
+async def test_others_runs_are_nobodys_business(world):
+    world.triggered(1)
+    world.airflow.add("probe", "manual__1")
+    world.airflow.end("probe", "manual__1")
+    await world.follower.tick()
+    assert world.reported == []
+
+
+@pytest.mark.parametrize(("started", "reason"), [(True, Reason.RUN_FAILED), (False, Reason.RUN_NOT_STARTED)])
+async def test_a_failed_run_tells_whether_a_task_had_started(world, started, reason):
+    world.triggered(1)
+    if not started:
+        world.airflow.unstarted.add(run_id(1))
+    world.end(1, DagRunState.FAILED)
+    await world.follower.tick()
+    assert [(outcome.result, outcome.reason) for outcome in world.reported] == [(RunState.FAILED, reason)]
+
+
+async def test_a_failed_run_whose_tasks_cannot_be_read_keeps_no_other_waiting(world):
+    world.airflow.broken.add("any_task_started")
+    for offset in (1, 2):
+        world.triggered(offset)
+    world.end(1, DagRunState.FAILED)
+    world.end(2)
+    await world.follower.tick()
+    assert [outcome.command_id for outcome in world.reported] == ["c2"]
+
+
+async def test_a_failed_run_does_not_wait_for_its_tasks_for_ever(world):
+    world.airflow.broken.add("any_task_started")
+    world.triggered(1)
+    world.end(1, DagRunState.FAILED)
+    await world.follower.tick()
+    world.clock.advance(RECONCILE - SECOND)
+    await world.follower.tick()
+    assert world.reported == []
+    world.clock.advance(SECOND)
+    await world.follower.tick()
+    assert [outcome.reason for outcome in world.reported] == [Reason.RUN_FAILED]
+
+
+async def test_an_end_that_was_seen_counts_though_the_run_is_cleared_before_the_report(world):
+    world.airflow.broken.add("any_task_started")
+    world.triggered(1)
+    world.end(1, DagRunState.FAILED)
+    await world.follower.tick()
+    world.airflow.add("probe", run_id(1))  # cleared
+    world.airflow.broken.clear()
+    await world.follower.tick()
+    assert [outcome.result for outcome in world.reported] == [RunState.FAILED]
+
+
+async def test_a_report_that_fails_ends_the_follower(world):
+    def refuse(_):
+        raise RuntimeError("no producer")
+
+    follower = Follower(
+        world.airflow, world.clock, report=refuse, app_id="shop", poll_interval=POLL, reconcile_interval=RECONCILE
+    )
+    world.follower = follower
+    world.triggered(1)
+    world.end(1)
+    with pytest.raises(RuntimeError, match="no producer"):
+        await follower.run()
+
+
+# What is asked for
+
+
+async def test_one_list_serves_all_runs(world):
+    for offset in range(50):
+        world.triggered(offset, dag_id=f"dag{offset % 3}")
+    await world.follower.tick()
+    assert [call[:2] for call in world.airflow.calls] == [("list_ended", {"dag0", "dag1", "dag2"})]
+
+
+async def test_the_first_list_goes_back_to_the_creation(world):
+    world.triggered(1)
+    world.clock.advance(10 * SECOND)
+    await world.follower.tick()
+    assert world.since() == 10 * SECOND + OVERLAP
+
+
+async def test_the_list_follows_the_last_end_seen_and_never_our_clock(world):
+    world.triggered(1)
+    world.triggered(2)
+    world.clock.advance(10 * SECOND)
+    world.end(1)
+    world.clock.advance(20 * SECOND)
+    await world.follower.tick()
+    await world.follower.tick()
+    assert world.since() == 20 * SECOND + OVERLAP
+    world.clock.advance(50 * SECOND)
+    await world.follower.tick()
+    assert world.since() == 70 * SECOND + OVERLAP
+
+
+async def test_a_run_that_ended_while_it_was_not_known_here_is_found_by_the_next_list(world):
+    """Other runs have moved the list on since; the new one's creation pulls it back once."""
+    world.triggered(1)
+    entry = world.triggered(2)
+    world.follower.forget(entry.source)
+    world.end(2)
+    world.clock.advance(60 * SECOND)
+    world.end(1)
+    await world.follower.tick()
+    world.follower.track(entry)
+    await world.follower.tick()
+    assert [outcome.command_id for outcome in world.reported] == ["c1", "c2"]
+
+
+async def test_an_end_that_is_committed_late_is_found(world):
+    world.triggered(1)
+    world.triggered(2)
+    world.clock.advance(20 * SECOND)
+    dated = world.clock.now()
+    world.clock.advance(OVERLAP - SECOND)
+    world.end(1)
+    await world.follower.tick()
+    world.end(2)
+    late = world.airflow.runs["probe", run_id(2)]
+    world.airflow.runs["probe", run_id(2)] = replace(late, ended_at=dated)
+    await world.follower.tick()
+    assert [outcome.command_id for outcome in world.reported] == ["c1", "c2"]
+
+
+async def test_with_nothing_open_nothing_is_asked(world):
+    entry = world.triggered(1)
+    world.end(1)
+    await world.follower.tick()
+    asked = len(world.airflow.calls)
+    await world.follower.tick()
+    world.follower.forget(entry.source)
+    await world.follower.tick()
+    await world.follower.reconcile()
+    assert len(world.airflow.calls) == asked
+
+
+async def test_after_a_rest_the_list_begins_with_the_new_run(world):
+    entry = world.triggered(1)
+    world.end(1)
+    await world.follower.tick()
+    world.follower.forget(entry.source)
+    world.clock.advance(timedelta(hours=5))
+    world.triggered(2)
+    await world.follower.tick()
+    assert world.since() == OVERLAP
+
+
+async def test_after_a_takeover_old_runs_are_looked_up_and_not_listed(world):
+    for offset in (1, 2):
+        world.triggered(offset)
+    world.end(1)
+    world.clock.advance(timedelta(hours=5))
+    await world.follower.tick()
+    assert world.since() == LOOK_BACK
+    assert [outcome.command_id for outcome in world.reported] == ["c1"]
+    assert [call[2] for call in world.airflow.calls if call[0] == "get"] == [run_id(1)]  # the other one is active
+    world.end(2)
+    await world.follower.tick()
+    assert [outcome.command_id for outcome in world.reported] == ["c1", "c2"]
+    assert world.airflow.count("list_active") == 1
+
+
+# Reconciliation
+
+
+async def test_a_deleted_run_is_reported_after_two_reconciliations(world):
+    world.triggered(1)
+    world.airflow.delete("probe", run_id(1))
+    await world.follower.reconcile()
+    assert world.reported == []
+    await world.follower.reconcile()
+    assert [(outcome.result, outcome.reason) for outcome in world.reported] == [(RunState.DELETED, Reason.RUN_DELETED)]
+    await world.follower.reconcile()
+    assert len(world.reported) == 1
+
+
+async def test_a_run_that_was_missed_once_and_shows_again_lives(world):
+    world.triggered(1)
+    run = world.airflow.runs.pop(("probe", run_id(1)))
+    await world.follower.reconcile()
+    world.airflow.runs["probe", run_id(1)] = run
+    await world.follower.reconcile()
+    del world.airflow.runs["probe", run_id(1)]
+    await world.follower.reconcile()
+    assert world.reported == []
+
+
+async def test_looking_up_after_a_takeover_does_not_count_towards_deletion(world):
+    world.triggered(1)
+    world.airflow.delete("probe", run_id(1))
+    world.clock.advance(timedelta(hours=1))
+    for _ in range(5):
+        await world.follower.tick()
+    await world.follower.reconcile()
+    assert world.reported == []
+
+
+async def test_an_end_that_no_list_showed_is_found(world):
+    world.triggered(1)
+    world.triggered(2)
+    await world.follower.tick()
+    world.clock.advance(60 * SECOND)
+    world.end(1)
+    missed = world.airflow.runs["probe", run_id(1)]
+    world.airflow.runs["probe", run_id(1)] = replace(missed, ended_at=START - timedelta(hours=1))  # clocks apart
+    await world.follower.tick()
+    assert world.reported == []
+    await world.follower.reconcile()
+    assert [outcome.result for outcome in world.reported] == [RunState.SUCCESS]
+
+
+async def test_a_run_that_cannot_be_read_keeps_no_other_waiting(world):
+    """The first of them fails again and again; the others are looked up all the same."""
+
+    class Partly(MemoryAirflow):
+        async def get(self, dag_id, id_):
+            if id_ in {run_id(0), run_id(1), run_id(2)}:
+                self.broken.add("get")
+            try:
+                return await super().get(dag_id, id_)
+            finally:
+                self.broken.discard("get")
+
+    world.airflow = Partly(world.clock)
+    world.follower = world.new_follower()
+    for offset in range(4):
+        world.triggered(offset)
+        world.airflow.delete("probe", run_id(offset))
+    for _ in range(3):
+        await world.follower.reconcile()
+    assert [outcome.command_id for outcome in world.reported] == ["c3"]
+
+
+async def test_an_outcome_that_led_to_nothing_is_reported_again(world):
+    entry = world.triggered(1)
+    world.end(1)
+    await world.follower.tick()
+    world.clock.advance(RECONCILE - SECOND)
+    await world.follower.reconcile()
+    assert len(world.reported) == 1
+    world.clock.advance(SECOND)
+    await world.follower.reconcile()
+    assert len(world.reported) == 2
+    assert world.reported[0].id == world.reported[1].id
+    world.follower.forget(entry.source)
+    world.clock.advance(RECONCILE)
+    await world.follower.reconcile()
+    assert len(world.reported) == 2
+
+
+# What is told
+
+
+@pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.ATTEMPT_FAILED, Status.BLOCKED, Status.ACCEPTED])
+async def test_an_entry_without_a_run_is_forgotten(world, status):
+    entry = world.triggered(1)
+    assert world.follower.following == {"probe": 1}
+    world.follower.track(replace(entry, status=status))
+    assert not world.follower.following
+
+
+async def test_the_next_attempts_run_takes_the_place_of_the_last(world):
+    entry = world.triggered(1)
+    world.end(1, DagRunState.FAILED)
+    await world.follower.tick()
+    again = replace(entry, attempt=2, timings=Timings(triggered_at=world.clock.now()))
+    world.airflow.add("probe", "cmd__shop__c1__1.2")
+    world.follower.track(again)
+    world.airflow.end("probe", "cmd__shop__c1__1.2")
+    await world.follower.tick()
+    assert [(outcome.attempt, outcome.result) for outcome in world.reported] == [
+        (1, RunState.FAILED),
+        (2, RunState.SUCCESS),
+    ]
+
+
+async def test_told_twice_of_a_run_it_is_followed_once(world):
+    entry = world.triggered(1)
+    world.end(1)
+    await world.follower.tick()
+    world.follower.track(entry)
+    await world.follower.tick()
+    assert len(world.reported) == 1
+
+
+async def test_runs_of_lost_partitions_are_dropped(world):
+    for partition in range(3):
+        world.triggered(partition, partition=partition)
+        world.end(partition)
+    world.follower.drop(frozenset({0, 2}))
+    await world.follower.tick()
+    assert [outcome.command_id for outcome in world.reported] == ["c1"]
+
+
+async def test_a_run_that_is_dropped_while_airflow_is_asked_is_not_reported(world):
+    world.triggered(1)
+    world.end(1, DagRunState.FAILED)
+    asked = world.airflow.any_task_started
+
+    async def drop_and_answer(dag_id, id_):
+        world.follower.drop({0})
+        return await asked(dag_id, id_)
+
+    world.airflow.any_task_started = drop_and_answer
+    await world.follower.tick()
+    assert world.reported == []
+
+
+# Stopping
+
+
+async def test_a_run_whose_command_has_a_verdict_is_stopped_and_its_end_reported(world):
+    entry = world.triggered(1)
+    await world.follower.tick()
+    assert world.airflow.count("cancel") == 0
+    world.follower.track(replace(entry, ending=Status.CANCELLED))
+    await world.follower.tick()
+    await world.follower.tick()
+    assert world.airflow.count("cancel") == 1
+    assert [outcome.result for outcome in world.reported] == [RunState.FAILED]
+
+
+async def test_a_stop_that_failed_is_tried_again_with_the_next_reconciliation(world):
+    world.triggered(1, ending=Status.CANCELLED)
+    world.airflow.broken.add("cancel")
+    await world.follower.tick()
+    await world.follower.tick()
+    assert world.airflow.count("cancel") == 1
+    world.airflow.broken.clear()
+    await world.follower.reconcile()
+    await world.follower.tick()
+    await world.follower.tick()
+    assert [outcome.result for outcome in world.reported] == [RunState.FAILED]
+
+
+# Outages
+
+
+async def test_an_outage_is_logged_once_and_outlived(world, caplog):
+    caplog.set_level("INFO", "streamapp")
+    world.triggered(1)
+    world.airflow.down = "no connection"
+    for _ in range(3):
+        await world.follower.tick()
+        await world.follower.reconcile()
+    world.end(1)
+    world.clock.advance(timedelta(minutes=10))
+    world.airflow.down = None
+    await world.follower.tick()
+    assert [outcome.result for outcome in world.reported] == [RunState.SUCCESS]
+    assert [record.action for record in caplog.records] == ["follow_outage", "run_ended", "follow_outage_over"]
+
+
+# The loop
+
+
+async def settle():
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def loop(world):
+    task = asyncio.create_task(world.follower.run())
+    await settle()
+    yield task
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_idle_follower_wakes_nobody(world, loop):
+    assert world.clock.sleeping == 0
+    world.clock.advance(timedelta(hours=1))
+    await settle()
+    assert world.airflow.calls == []
+
+
+async def test_a_new_run_is_looked_at_at_once_and_then_every_interval(world, loop):
+    entry = world.triggered(1)
+    await settle()
+    assert world.airflow.count("list_ended") == 1
+    for polls in (2, 3):
+        world.clock.advance(POLL)
+        await settle()
+        assert world.airflow.count("list_ended") == polls
+    world.end(1)
+    world.clock.advance(POLL)
+    await settle()
+    assert len(world.reported) == 1
+    world.follower.forget(entry.source)
+    world.clock.advance(POLL)
+    await settle()
+    assert world.clock.sleeping == 0
+
+
+async def test_reconciliation_comes_by_its_interval_and_not_after_a_rest(world, loop):
+    world.clock.advance(RECONCILE * 3)
+    world.triggered(1)
+    await settle()
+    assert world.airflow.count("list_active") == 0
+    world.clock.advance(RECONCILE)
+    await settle()
+    assert world.airflow.count("list_active") == 1
+
+
+async def test_the_loop_outlives_an_outage(world, loop):
+    world.triggered(1)
+    world.airflow.down = "no connection"
+    await settle()
+    world.clock.advance(POLL)
+    await settle()
+    world.end(1)
+    world.airflow.down = None
+    world.clock.advance(POLL)
+    await settle()
+    assert len(world.reported) == 1

@@ -1,0 +1,316 @@
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from streamapp.airflow.port import DagMissing, DagRunState, Exists, Refused, TurnedAway, Uncertain
+from streamapp.core.model import Entry, Outcome, Policy, Reason, RunState, Source, Status, Timings
+from streamapp.core.run_id import params_digest
+from streamapp.dispatch.trigger import DOUBT, MAX_DELAY, Postponed, Trigger
+from tests.support.manual_clock import START, ManualClock
+from tests.support.memory_airflow import MemoryAirflow
+
+GRACE = timedelta(seconds=60)
+RUN_ID = "cmd__shop__order-7__1.1"
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def airflow(clock):
+    return MemoryAirflow(clock)
+
+
+@pytest.fixture
+def trigger(airflow, clock):
+    return Trigger(airflow, clock, app_id="shop", dag_missing_grace=GRACE)
+
+
+@pytest.fixture
+def entry():
+    return Entry(
+        source=Source("commands", 3, 41),
+        key=b"customer-1",
+        recorded_at=START,
+        id="order-7",
+        command="app.probe",
+        status=Status.ACCEPTED,
+        policy=Policy(dag_id="probe"),
+        params='{"seconds": 1}',
+        at=START,
+        timings=Timings(accepted_at=START),
+        correlation_id="corr",
+        causation_id="cause",
+    )
+
+
+async def test_a_created_run_carries_params_and_mark(trigger, airflow, entry, clock):
+    clock.advance(SECOND)
+    outcome = await trigger.run(entry)
+    run = airflow.runs["probe", RUN_ID]
+    assert run.conf == {
+        "seconds": 1,
+        "_command": {
+            "app_id": "shop",
+            "id": "order-7",
+            "key": "customer-1",
+            "topic": "commands",
+            "partition": 3,
+            "offset": 41,
+            "timestamp": "2026-01-01T12:00:00.000Z",
+            "round": 1,
+            "attempt": 1,
+            "correlation_id": "corr",
+            "digest": params_digest(entry.params),
+        },
+    }
+    assert outcome == Outcome(
+        command_id="order-7",
+        key=b"customer-1",
+        command="app.probe",
+        dag_id="probe",
+        dag_run_id=RUN_ID,
+        round=1,
+        attempt=1,
+        status=Status.TRIGGERED,
+        at=clock.now(),
+        source=entry.source,
+        timings=Timings(accepted_at=START, triggered_at=run.created_at),
+        correlation_id="corr",
+        causation_id="cause",
+    )
+
+
+async def test_the_next_attempt_is_another_run(trigger, airflow, entry):
+    again = replace(entry, status=Status.ATTEMPT_FAILED, attempt=1, round=2)
+    outcome = await trigger.run(again)
+    assert (outcome.round, outcome.attempt, outcome.dag_run_id) == (2, 2, "cmd__shop__order-7__2.2")
+
+
+@pytest.mark.parametrize("state", [DagRunState.QUEUED, DagRunState.SUCCESS])
+async def test_our_run_is_adopted_whatever_became_of_it(trigger, airflow, entry, clock, state):
+    first = await trigger.run(entry)
+    if state.ended:
+        airflow.end("probe", RUN_ID, state)
+    clock.advance(SECOND)
+    outcome = await trigger.run(entry)
+    assert outcome == replace(first, at=clock.now())
+    assert len(airflow.runs) == 1
+
+
+async def test_the_mark_survives_json(trigger, airflow, entry):
+    """Airflow stores the conf as JSON; what comes back must still be ours."""
+    await trigger.run(entry)
+    run = airflow.runs["probe", RUN_ID]
+    airflow.runs["probe", RUN_ID] = replace(run, conf=json.loads(json.dumps(run.conf)))
+    assert (await trigger.run(entry)).status is Status.TRIGGERED
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"partition": 4}, {"offset": 40}, {"topic": "older"}, {"timestamp": "2025-01-01T00:00:00.000Z", "key": "other"}],
+)
+async def test_the_same_command_from_another_position_is_a_duplicate(trigger, airflow, entry, change):
+    await trigger.run(entry)
+    mark = {**airflow.runs["probe", RUN_ID].conf["_command"], **change}
+    airflow.add("probe", RUN_ID, {"seconds": 1, "_command": mark})
+    outcome = await trigger.run(entry)
+    assert (outcome.status, outcome.result, outcome.reason) == (Status.RUN_ENDED, RunState.DUPLICATE, None)
+    assert outcome.duplicate_of == f"{mark['topic']}-{mark['partition']}-{mark['offset']}"
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {},
+        {"_command": None},
+        {"_command": "order-7"},
+        {"_command": {"digest": "other"}},
+        {"_command": {"id": "other", "offset": 1}},
+        {"_command": {"app_id": "other", "offset": 1}},
+        {"_command": {"round": 2}},
+        {"_command": {"correlation_id": "other"}},
+    ],
+)
+async def test_any_other_run_of_our_id_is_a_conflict(trigger, airflow, entry, conf):
+    await trigger.run(entry)
+    ours = airflow.runs["probe", RUN_ID].conf["_command"]
+    theirs = conf.get("_command")
+    airflow.add("probe", RUN_ID, {"_command": {**ours, **theirs}} if isinstance(theirs, dict) else conf)
+    outcome = await trigger.run(entry)
+    assert (outcome.status, outcome.result) == (Status.RUN_ENDED, RunState.NOT_CREATED)
+    assert outcome.reason is Reason.RUN_ID_CONFLICT
+    assert RUN_ID in outcome.detail
+
+
+async def test_a_refusal_ends_the_attempt(trigger, airflow, entry):
+    airflow.answers = [Refused(Reason.REFUSED_BY_AIRFLOW, "no email")]
+    outcome = await trigger.run(entry)
+    assert (outcome.status, outcome.result) == (Status.RUN_ENDED, RunState.NOT_CREATED)
+    assert (outcome.reason, outcome.detail, outcome.attempt) == (Reason.REFUSED_BY_AIRFLOW, "no email", 1)
+
+
+# Answers that settle nothing
+
+
+async def test_an_uncertain_answer_is_settled_by_looking(trigger, airflow, entry):
+    outcome = await trigger.run(entry)
+    airflow.answers = [Uncertain("time-out")]
+    assert (await trigger.run(entry)).dag_run_id == outcome.dag_run_id
+    assert airflow.count("trigger") == 2
+    assert len(airflow.runs) == 1
+
+
+async def test_an_uncertain_answer_without_a_run_is_asked_again(trigger, airflow, entry):
+    airflow.answers = [Uncertain("time-out")]
+    assert await trigger.run(entry) == Postponed(SECOND, "time-out")
+    assert (await trigger.run(entry)).status is Status.TRIGGERED
+    assert [call[2] for call in airflow.calls if call[0] == "trigger"] == [RUN_ID, RUN_ID]
+
+
+async def test_silence_after_silence_is_postponed(trigger, airflow, entry):
+    airflow.answers = [Uncertain("time-out")]
+    airflow.down = "no connection"
+    assert await trigger.run(entry) == Postponed(SECOND, "time-out; no connection")
+
+
+async def test_delays_double_up_to_a_cap_and_start_anew_for_the_next_attempt(trigger, airflow, entry):
+    airflow.answers = [TurnedAway("429")] * 8
+    delays = [(await trigger.run(entry)).delay.total_seconds() for _ in range(7)]
+    assert delays == [1, 2, 4, 8, 16, 30, 30]
+    assert MAX_DELAY.total_seconds() == 30
+    assert (await trigger.run(replace(entry, round=2))).delay == SECOND
+
+
+async def test_a_run_that_was_there_and_is_gone_is_never_asked_for_again(trigger, airflow, entry):
+    """Its id is free since it was deleted: a second request would run the command twice."""
+    airflow.answers = [Exists()]
+    assert isinstance(await trigger.run(entry), Postponed)
+    outcome = await trigger.run(entry)
+    assert (outcome.result, outcome.reason) == (RunState.DELETED, Reason.RUN_DELETED)
+    assert airflow.count("trigger") == 1
+
+
+async def test_a_run_that_shows_itself_late_is_adopted(trigger, airflow, entry):
+    await trigger.run(entry)
+    run = airflow.runs.pop(("probe", RUN_ID))
+    airflow.answers = [Exists()]
+    assert isinstance(await trigger.run(entry), Postponed)
+    airflow.runs["probe", RUN_ID] = run
+    assert (await trigger.run(entry)).status is Status.TRIGGERED
+
+
+# A DAG that Airflow doesn't know
+
+
+async def test_an_unknown_dag_is_waited_for_and_then_refused(trigger, airflow, entry, clock):
+    airflow.answers = [DagMissing("not found")] * 20
+    waited = timedelta()
+    while isinstance(answer := await trigger.run(entry), Postponed):
+        clock.advance(answer.delay)
+        waited += answer.delay
+    assert waited == GRACE
+    assert (answer.result, answer.reason) == (RunState.NOT_CREATED, Reason.DAG_NOT_FOUND)
+    assert answer.detail == "not found"
+
+
+async def test_a_dag_that_turns_up_in_time_runs(trigger, airflow, entry, clock):
+    airflow.answers = [DagMissing("not found")]
+    clock.advance((await trigger.run(entry)).delay)
+    assert (await trigger.run(entry)).status is Status.TRIGGERED
+
+
+async def test_the_grace_starts_anew_when_airflow_was_away(trigger, airflow, entry, clock):
+    airflow.answers = [DagMissing("not found"), TurnedAway("no connection"), DagMissing("not found")]
+    for _ in range(3):
+        assert isinstance(await trigger.run(entry), Postponed)
+        clock.advance(GRACE)
+
+
+@pytest.mark.parametrize("lose", [lambda t: t.forget(Source("commands", 3, 41)), lambda t: t.drop({3})])
+async def test_what_is_forgotten_starts_anew(trigger, airflow, entry, clock, lose):
+    airflow.answers = [DagMissing("not found")] * 2
+    await trigger.run(entry)
+    clock.advance(GRACE)
+    lose(trigger)
+    assert await trigger.run(entry) == Postponed(SECOND, "not found")
+
+
+async def test_other_partitions_are_kept(trigger, airflow, entry, clock):
+    airflow.answers = [DagMissing("not found")] * 2
+    await trigger.run(entry)
+    clock.advance(GRACE)
+    trigger.drop({4})
+    assert isinstance(await trigger.run(entry), Outcome)
+
+
+# Entries with a verdict that waits
+
+
+@pytest.fixture
+def ending(entry):
+    return replace(entry, ending=Status.EXPIRED)
+
+
+async def test_settling_never_asks_for_a_run(trigger, airflow, ending):
+    outcome = await trigger.run(ending)
+    assert (outcome.status, outcome.result) == (Status.RUN_ENDED, RunState.NOT_CREATED)
+    assert (outcome.reason, outcome.detail) == (None, None)
+    assert airflow.count("trigger") == 0
+
+
+async def test_settling_adopts_a_run_that_exists(trigger, airflow, entry, ending):
+    await trigger.run(entry)
+    assert (await trigger.run(ending)).status is Status.TRIGGERED
+
+
+async def test_settling_leaves_a_strangers_run_alone(trigger, airflow, ending):
+    airflow.add("probe", RUN_ID, {"_command": {}})
+    assert (await trigger.run(ending)).result is RunState.NOT_CREATED
+
+
+async def test_settling_waits_for_airflow(trigger, airflow, ending):
+    airflow.down = "no connection"
+    assert await trigger.run(ending) == Postponed(SECOND, "no connection")
+
+
+async def test_settling_waits_until_a_request_without_an_answer_can_no_longer_create(
+    trigger, airflow, entry, ending, clock
+):
+    airflow.answers = [Uncertain("time-out")]
+    await trigger.run(entry)
+    clock.advance(SECOND)
+    assert (await trigger.run(ending)).delay == DOUBT - SECOND
+    clock.advance(DOUBT - SECOND)
+    assert (await trigger.run(ending)).result is RunState.NOT_CREATED
+
+
+async def test_an_unforeseen_error_propagates(trigger, entry):
+    with pytest.raises(ValueError, match="Expecting"):
+        await trigger.run(replace(entry, params="{"))
+
+
+async def test_an_adopted_run_is_logged_as_such(trigger, entry, caplog):
+    caplog.set_level("INFO", "streamapp")
+    await trigger.run(entry)
+    await trigger.run(entry)
+    assert [record.action for record in caplog.records] == ["run_created", "run_adopted"]
+    assert {record.command_id for record in caplog.records} == {"order-7"}
+
+
+async def test_an_outage_does_not_fill_the_log(trigger, airflow, entry, caplog):
+    caplog.set_level("INFO", "streamapp")
+    airflow.answers = [TurnedAway("no connection")] * 5
+    for _ in range(5):
+        await trigger.run(entry)
+    assert len(caplog.records) == 1
+
+
+async def test_a_key_that_is_not_text_is_shown_as_base64(trigger, airflow, entry):
+    await trigger.run(replace(entry, key=b"\xff"))
+    assert airflow.runs["probe", RUN_ID].conf["_command"]["key"] == "/w=="
