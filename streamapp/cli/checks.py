@@ -87,8 +87,12 @@ async def worker_check(settings: Settings) -> list[Check]:
         answer = await client.get(f"{settings.worker_url}/health/ready")
     if answer.status_code == httpx.codes.OK:
         return [Check("worker", "ok", f"{settings.worker_url} is ready")]
-    what = f"{settings.worker_url} is not ready: {_short(answer)}"
-    return [Check("worker", "problem", what, "wait while it rebuilds its state; else its log says why")]
+    try:
+        why = ", ".join(answer.json()["problems"])
+    except (ValueError, TypeError, KeyError):
+        why = _short(answer)
+    mend = "wait while it rebuilds its state; else its log says why"
+    return [Check("worker", "problem", f"{settings.worker_url} is not ready: {why}", mend)]
 
 
 async def registry_check(settings: Settings) -> list[Check]:

@@ -5,6 +5,7 @@ together. It is never altered here, since that would move keys to other partitio
 """
 
 import logging
+import re
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -307,12 +308,15 @@ async def _wait_until_visible(client: Any, wanted: Sequence[Expected], clock: Cl
 
 
 def _unreachable(settings: Settings, why: str) -> str:
-    what = f"Kafka at {settings.bootstrap_servers} does not answer ({' '.join(why.split())})"
+    why = " ".join(re.sub(r'^Unable connect to "[^"]*": *', "", why).split())
+    what = f"Kafka at {settings.bootstrap_servers} does not answer" + (f" ({why})" if why else "")
     if "Authentication" in why:
-        return f"{what}; check {variable('sasl_username')}, {variable('sasl_password')} and sasl_mechanism"
+        return f"{what}; check {variable('sasl_username')}, {variable('sasl_password')}, {variable('sasl_mechanism')}"
     if "CERTIFICATE" in why:
         return f"{what}; check {variable('ssl_ca_location')}"
-    return f"{what}; start it, or set {variable('bootstrap_servers')}"
+    # A broker that expects another protocol hangs up, or says nothing.
+    protocol = "" if "Errno" in why else f", or check {variable('security_protocol')}"
+    return f"{what}; start it, or set {variable('bootstrap_servers')}{protocol}"
 
 
 class _LastError(logging.Handler):

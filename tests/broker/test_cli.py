@@ -406,7 +406,10 @@ def test_doctor_finds_everything_well(run: Run, topic: str, kafka: Kafka, regist
 
 def test_doctor_says_what_is_wrong_and_what_to_do(run: Run, topic: str) -> None:
     airflow = FakeAirflow()
-    with worker({"/health/ready": (503, {"waiting for": "recovery"})}) as url, airflow.in_thread():
+    with (
+        worker({"/health/ready": (503, {"ok": False, "problems": ["it restores its table"]})}) as url,
+        airflow.in_thread(),
+    ):
         done = run(
             "doctor",
             "--json",
@@ -425,7 +428,7 @@ def test_doctor_says_what_is_wrong_and_what_to_do(run: Run, topic: str) -> None:
     assert found["airflow"]["state"] == "ok"
     assert found["airflow login"]["what"].startswith("somebody is not let in: 401")
     assert "no worker is in the group" in found["workers"]["what"]
-    assert "is not ready: 503" in found["worker"]["what"]
+    assert "is not ready: it restores its table" in found["worker"]["what"]
     assert "hunter2" not in done.stdout + done.stderr
 
 
