@@ -28,6 +28,7 @@ from streamapp.kafka.dispatches import new_app, new_table, new_topic
 from streamapp.kafka.lease import exit_now
 from streamapp.kafka.outlet import TopicOutlet
 from streamapp.kafka.transport import DurableApp
+from streamapp.observe.outcomes import OutcomeWatch
 from streamapp.settings import Settings, load_settings
 from streamapp.wire import rows
 from streamapp.wire.codec import CommandDecoder
@@ -113,6 +114,7 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
     registry = _new_registry(settings, clock)
     outcomes = OutcomeCodec(registry, settings.results_topic)
     outlet = TopicOutlet(outcomes, results, dead_letters, instructions)
+    watch = OutcomeWatch(outlet)
     parts = _new_parts(
         app=app,
         settings=settings,
@@ -121,6 +123,7 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
         registry=registry,
         outcomes=outcomes,
         outlet=outlet,
+        watch=watch,
     )
     dispatches = PullChannel(app, available=lambda: sink.available(parts), take=lambda: sink.take(parts))
     parts.wake = dispatches.wake
@@ -132,7 +135,19 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
     sink.register(app, dispatches, parts, concurrency=settings.airflow_max_in_flight)
     follower.register(app, parts)
     rebalance.register(app, parts)
-    pages.register(app, parts, settings)
+    pages.register(
+        app,
+        settings,
+        clock=clock,
+        partitions=parts.partitions,
+        folds=parts.folds,
+        ready=parts.ready,
+        gate=parts.gate,
+        limit=parts.limit,
+        outcomes=watch,
+        followed=lambda: parts.follower.following,
+        passed_over=lambda: parts.passed_over,
+    )
     return app
 
 
@@ -145,6 +160,7 @@ def _new_parts(
     registry: Registry | None,
     outcomes: OutcomeCodec,
     outlet: TopicOutlet,
+    watch: OutcomeWatch,
 ) -> Parts:
     table = new_table(app, settings)
     ready = Ready(clock, wake=lambda: parts.wake())  # noqa: PLW0108 - set later
@@ -169,7 +185,7 @@ def _new_parts(
         commands=CommandDecoder(registry, settings.max_command_bytes),
         outcomes=outcomes,
         partitions=Partitions(table, rows, tracker),
-        folds=Folds(table, outlet, tracker, soon=soon, fail=app.leave),
+        folds=Folds(table, watch, tracker, soon=soon, fail=app.leave),
         ready=ready,
         gate=Gate(
             hold=lambda: app.consumer.hold(app.assigned_commands()),

@@ -1,0 +1,80 @@
+"""Serves what the worker knows on Faust's own web server. Reads the worker's parts, writes nothing."""
+
+from collections.abc import Callable, Mapping
+
+from aiohttp import web
+
+from streamapp.airflow.limit import Limit
+from streamapp.clock import Clock
+from streamapp.console import answers, probes
+from streamapp.console.worker import Membership, Worker
+from streamapp.dispatch.fold import Folds
+from streamapp.dispatch.gate import Gate
+from streamapp.dispatch.partitions import Partitions
+from streamapp.dispatch.ready import Ready
+from streamapp.kafka.transport import DurableApp
+from streamapp.observe.outcomes import OutcomeWatch
+from streamapp.settings import Settings
+
+
+def register(
+    app: DurableApp,
+    settings: Settings,
+    *,
+    clock: Clock,
+    partitions: Partitions,
+    folds: Folds,
+    ready: Ready,
+    gate: Gate,
+    limit: Limit,
+    outcomes: OutcomeWatch,
+    followed: Callable[[], Mapping[str, int]],
+    passed_over: Callable[[], int],
+) -> None:
+    """Add all routes to the app's web server; it answers from the worker's start on.
+
+    Args:
+        app: The worker's app.
+        settings: Of this installation.
+        clock: The only source of time.
+        partitions: The partitions that are read.
+        folds: What is being folded.
+        ready: The index of what may run.
+        gate: What holds the commands topic.
+        limit: Permits for requests to Airflow.
+        outcomes: What stands before the way out.
+        followed: Runs that are watched, by DAG.
+        passed_over: How many records could not be read.
+    """
+
+    def membership() -> Membership:
+        return Membership(
+            lease_remaining=app.lease.remaining,
+            joined=app.consumer_generation_id > 0,
+            rebalancing=app.rebalancing,
+            restoring=app.in_recovery,
+            url=str(app.conf.canonical_url),
+            workers=tuple(app.router.external_topics_metadata()),
+        )
+
+    worker = Worker(
+        clock=clock,
+        membership=membership,
+        partitions=partitions,
+        folds=folds,
+        ready=ready,
+        gate=gate,
+        limit=limit,
+        outcomes=outcomes,
+        followed=followed,
+        passed_over=passed_over,
+        airflow_url=settings.airflow_url,
+    )
+    add_routes(app.web.web_app, worker)
+
+
+def add_routes(web_app: web.Application, worker: Worker) -> None:
+    """Everything that is served, on any aiohttp application."""
+    web_app.middlewares.append(answers.errors_as_json)
+    web_app.on_response_prepare.append(answers.add_headers)
+    probes.register(web_app.router, worker)

@@ -1,0 +1,179 @@
+"""Looks commands up in this worker's partitions. Reads the table, a bounded part for each question; writes nothing.
+
+The table is in the order of keys, not of time. So what changed last is known from the outcomes that left; the rest is
+read in the table's order, until the bound is reached. Reading gives way to the folds after every few rows, and one
+question is answered at a time, so that many readers slow each other down and not the commands.
+"""
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from sys import maxsize
+
+from streamapp.console.fields import Fields, command_fields, more_fields
+from streamapp.console.reading import Reading, read
+from streamapp.console.worker import Worker
+from streamapp.core.effects import Queued, Settled
+from streamapp.core.model import Entry, Status
+from streamapp.core.waiting import waiting_for
+from streamapp.dispatch.partition import Partition
+from streamapp.wire import rows
+
+HISTORY = 50
+"""Commands of one key that have ended, in an answer about the key."""
+QUEUE = 200
+"""Commands of one key that have not ended, in an answer about the key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which commands are asked for."""
+
+    statuses: frozenset[Status] = frozenset()
+    """Empty: all."""
+    dag_id: str | None = None
+
+    def __call__(self, entry: Entry) -> bool:
+        """Whether this is one."""
+        if self.statuses and entry.status not in self.statuses:
+            return False
+        return self.dag_id is None or (entry.policy is not None and entry.policy.dag_id == self.dag_id)
+
+    @property
+    def kinds(self) -> list[bytes]:
+        """The parts of the table in which they can stand."""
+        terminal = {status.terminal for status in self.statuses or Status}
+        return [*([rows.QUEUES, rows.FREE] if False in terminal else []), *([rows.SETTLED] if True in terminal else [])]
+
+
+@dataclass(slots=True)
+class Found:
+    """Commands, and whether there may be more."""
+
+    commands: list[Fields] = field(default_factory=list)
+    truncated: bool = False
+
+
+@dataclass(slots=True)
+class KeyFound:
+    """What is known of one key."""
+
+    queue: Found = field(default_factory=Found)
+    history: Found = field(default_factory=Found)
+
+
+class Queries:
+    """Questions to this worker's part of the table."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._turn = asyncio.Lock()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of this worker's partitions can be read now."""
+        return self._worker.partitions.accepting
+
+    def command(self, command_id: str) -> Fields | None:
+        """The command that holds an id; the newest one where producers used it for several keys."""
+        found: list[tuple[Partition, Entry]] = []
+        for partition in self._worker.partitions:
+            holder = partition.holder(command_id)
+            entry = partition.entry(holder.key, holder.offset) if holder else None
+            if entry is not None:
+                found.append((partition, entry))
+        if not found:
+            return None
+        partition, entry = max(found, key=lambda item: item[1].recorded_at)
+        return self._fields([(partition, entry)])[0] | more_fields(entry)
+
+    async def commands(self, wanted: Wanted, limit: int) -> Found:
+        """Commands, those first that changed last."""
+        async with self._turn:
+            reading = Reading(self._worker)
+            chosen: dict[tuple[int, int], tuple[Partition, Entry]] = {}
+            more = False
+            async with aclosing(_candidates(reading, wanted)) as candidates:
+                async for partition, entry in candidates:
+                    place = partition.number, entry.source.offset
+                    if place in chosen or not wanted(entry):
+                        continue
+                    if len(chosen) == limit:
+                        more = True
+                        break
+                    chosen[place] = partition, entry
+            found = Found(self._fields(chosen.values()), more or reading.passed_by)
+        found.commands.sort(key=lambda fields: str(fields["at"]), reverse=True)
+        return found
+
+    async def key(self, key: bytes) -> KeyFound:
+        """A key's commands: those that have not ended in their order, then the last ones that have."""
+        async with self._turn:
+            reading = Reading(self._worker)
+            queue: list[tuple[Partition, Entry]] = []
+            history: list[tuple[Partition, Entry]] = []
+            for partition in reading.partitions:
+                if not await reading.give_way(partition):
+                    continue
+                history += [(partition, entry) for entry in _last_settled(partition, key, HISTORY + 1)]
+                queue += [(partition, entry) for entry in _queued(partition, key, QUEUE + 1)]
+                async for entry in reading.scan_partition(partition, rows.FREE):
+                    if entry.key == key and not entry.status.terminal:
+                        queue.append((partition, entry))
+            queue.sort(key=lambda item: (item[1].source.partition, item[1].source.offset))
+            history.sort(key=lambda item: item[1].at, reverse=True)
+            return KeyFound(
+                Found(self._fields(queue[:QUEUE]), reading.passed_by or len(queue) > QUEUE),
+                Found(self._fields(history[:HISTORY]), len(history) > HISTORY),
+            )
+
+    def _fields(self, found: Iterable[tuple[Partition, Entry]]) -> list[Fields]:
+        running, now = self._worker.followed(), self._worker.clock.now()
+
+        def sentence(partition: Partition, entry: Entry) -> str | None:
+            head = None if entry.key is None else partition.head(entry.key)
+            dag = entry.policy.dag_id if entry.policy else ""
+            return waiting_for(entry, head=head, running=running.get(dag, 0), now=now)
+
+        return [command_fields(entry, sentence(partition, entry)) for partition, entry in found]
+
+
+async def _candidates(reading: Reading, wanted: Wanted) -> AsyncGenerator[tuple[Partition, Entry], None]:
+    async for partition, entry in reading.latest():
+        yield partition, entry
+    for kind in wanted.kinds:
+        async for partition, entry in reading.scan(kind):
+            if wanted(entry):
+                now = partition.entry(entry.key, entry.source.offset)  # a crash may have left an old row behind
+                if now is not None:
+                    yield partition, now
+
+
+def _queued(partition: Partition, key: bytes, limit: int) -> Iterator[Entry]:
+    for name, row in read(partition, Queued(key, 0), limit):
+        if not isinstance(name, Queued) or name.key != key or not isinstance(row, Entry):
+            return
+        now = partition.entry(key, name.offset)
+        if now is not None and not now.status.terminal:
+            yield now
+
+
+def _last_settled(partition: Partition, key: bytes, limit: int) -> list[Entry]:
+    """The last ones: rows stand in the order of offsets, so where to start is found by halving."""
+    start = bisect_left(
+        range(maxsize),
+        True,
+        key=lambda offset: len(_settled(partition, key, offset, limit + 1)) <= limit,
+    )
+    return _settled(partition, key, start, limit)
+
+
+def _settled(partition: Partition, key: bytes, offset: int, limit: int) -> list[Entry]:
+    found: list[Entry] = []
+    for name, row in read(partition, Settled(key, offset), limit):
+        if not isinstance(name, Settled) or name.key != key or not isinstance(row, Entry):
+            break
+        found.append(row)
+    return found

@@ -1,0 +1,105 @@
+"""Reads rows of this worker's partitions for one question: a bounded number, a slice at a time. Writes nothing."""
+
+from collections.abc import AsyncIterator, Generator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import islice
+from typing import cast
+
+from streamapp.console.worker import Worker
+from streamapp.core.effects import Free, Queued, Row, RowKey, Settled
+from streamapp.core.model import Entry
+from streamapp.dispatch.partition import Partition
+from streamapp.wire import rows
+
+MAX_ROWS = 2000
+"""Rows that one question may touch: some 50 ms of work."""
+MAX_BYTES = 16 * 2**20
+"""Of the rows that one question may touch, whatever their number."""
+SLICE = 50
+"""Rows that are read in one go, about a millisecond; then everybody else has a turn."""
+ROWS_OF_A_KEY = 20
+"""Of one key's queue, in a list of all commands: a deep queue must not hide the others."""
+ROW_BYTES = 500
+"""What a row takes beside its variable parts."""
+
+KINDS: dict[bytes, type[RowKey]] = {rows.QUEUES: Queued, rows.FREE: Free, rows.SETTLED: Settled}
+
+
+@dataclass
+class Reading:
+    """One question's way through the table."""
+
+    worker: Worker
+    partitions: tuple[Partition, ...] = field(init=False)
+    rows_left: int = MAX_ROWS
+    bytes_left: int = MAX_BYTES
+    passed_by: bool = False
+    """Whether rows were left out: of a deep queue, or because the bound was reached."""
+
+    def __post_init__(self) -> None:
+        self.partitions = tuple(self.worker.partitions)
+
+    async def latest(self) -> AsyncIterator[tuple[Partition, Entry]]:
+        """The commands of which something was said last, the newest first."""
+        ours = {partition.number: partition for partition in self.partitions}
+        for number, place in enumerate(self.worker.outcomes.latest(), start=1):
+            partition = ours.get(place.partition)
+            entry = partition.entry(place.key, place.offset) if partition else None
+            if partition is not None and entry is not None:
+                if self._spent(entry):
+                    return
+                yield partition, entry
+            if number % SLICE == 0 and not await self.give_way(*self.partitions):
+                return
+
+    async def scan(self, kind: bytes) -> AsyncIterator[tuple[Partition, Entry]]:
+        """All entries of a kind, in the table's order; of a deep queue only its front."""
+        for partition in self.partitions:
+            async for entry in self.scan_partition(partition, kind):
+                yield partition, entry
+
+    async def scan_partition(self, partition: Partition, kind: bytes) -> AsyncIterator[Entry]:
+        """All entries of a kind in one partition."""
+        seek, key, count = kind, None, 0
+        while True:
+            slice_ = read(partition, seek, SLICE)
+            for name, row in slice_:
+                if not isinstance(name, KINDS[kind]) or not isinstance(row, Entry) or self._spent(row):
+                    return
+                yield row
+                seek = rows.row_key(name) + b"\0"
+                if isinstance(name, Queued):
+                    key, count = name.key, count + 1 if name.key == key else 1
+                    if count == ROWS_OF_A_KEY:
+                        self.passed_by = True
+                        seek = rows.after_queue(name.key)
+                        break
+            else:
+                if len(slice_) < SLICE:
+                    return
+            if not await self.give_way(partition):
+                return
+
+    async def give_way(self, *partitions: Partition) -> bool:
+        """Let others work; whether the partitions are still here: their databases may have been closed meanwhile."""
+        await self.worker.clock.sleep(timedelta(0))
+        ours = tuple(self.worker.partitions)
+        return all(any(one is partition for one in ours) for partition in partitions)
+
+    def _spent(self, entry: Entry) -> bool:
+        original = len(entry.original.value or b"") if entry.original else 0
+        texts = len(entry.key or b"") + len(entry.params or "") + len(entry.detail or "")
+        self.rows_left -= 1
+        self.bytes_left -= ROW_BYTES + original + texts
+        spent = self.rows_left < 0 or self.bytes_left < 0
+        self.passed_by |= spent
+        return spent
+
+
+def read(partition: Partition, start: RowKey | bytes, limit: int) -> list[tuple[RowKey, Row]]:
+    """Some rows, with the iterator closed behind them: an open one would keep the database locked."""
+    found = cast("Generator[tuple[RowKey, Row], None, None]", partition.rows(start))
+    with closing(found):
+        return list(islice(found, limit))

@@ -1,0 +1,71 @@
+"""What the console may see of its worker: reads the moving parts, writes nothing."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from streamapp.airflow.limit import Limit
+from streamapp.clock import Clock
+from streamapp.dispatch.fold import Folds
+from streamapp.dispatch.gate import Gate
+from streamapp.dispatch.partitions import Partitions
+from streamapp.dispatch.ready import Ready
+from streamapp.observe.figures import Figures
+from streamapp.observe.health import Progress
+from streamapp.observe.outcomes import OutcomeWatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """How the worker stands in its group."""
+
+    lease_remaining: timedelta
+    joined: bool
+    rebalancing: bool
+    restoring: bool
+    url: str
+    """Under which the group knows this worker."""
+    workers: Iterable[str]
+    """The addresses of all workers; those that share one address count once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """The parts that are read."""
+
+    clock: Clock
+    membership: Callable[[], Membership]
+    partitions: Partitions
+    folds: Folds
+    ready: Ready
+    gate: Gate
+    limit: Limit
+    outcomes: OutcomeWatch
+    followed: Callable[[], Mapping[str, int]]
+    """Runs that are watched, by DAG."""
+    passed_over: Callable[[], int]
+    airflow_url: str
+    _progress: Progress = field(default_factory=Progress)
+
+    def figures(self) -> Figures:
+        """The worker as it now is."""
+        member, folds = self.membership(), self.folds
+        return Figures(
+            failed=None if folds.failed is None else str(folds.failed),
+            lease_remaining=member.lease_remaining,
+            joined=member.joined,
+            rebalancing=member.rebalancing,
+            restoring=member.restoring,
+            accepting=self.partitions.accepting,
+            stalled=self._progress.look(folds.open, folds.acked, self.clock.monotonic()),
+            partitions=tuple(sorted(partition.number for partition in self.partitions)),
+            folds_open=folds.open,
+            folds_acked=folds.acked,
+            phases=self.ready.figures,
+            in_flight=self.limit.in_flight,
+            limit=self.limit.limit,
+            followed=self.followed(),
+            held=tuple(sorted(self.gate.reasons)),
+            passed_over=self.passed_over(),
+            outcomes=dict(self.outcomes.sent),
+        )

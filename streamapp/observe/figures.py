@@ -1,0 +1,45 @@
+"""One look at a worker, as numbers. Reads and writes nothing; health, metrics and the status page show it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from streamapp.core.model import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What a worker knows of itself at one moment."""
+
+    failed: str | None = None
+    """Why folding has stopped for good; None while it hasn't."""
+    lease_remaining: timedelta
+    """How long Kafka surely still counts this worker as a member."""
+    joined: bool
+    """Whether the group has given it an assignment, if only an empty one."""
+    rebalancing: bool
+    restoring: bool
+    """Whether the table is being restored from its changelog."""
+    accepting: bool
+    """Whether the index is rebuilt, so that events are folded and runs started."""
+    stalled: timedelta = timedelta(0)
+    """For how long folds have been under way without one of them ending."""
+    partitions: tuple[int, ...] = ()
+    """The partitions it owns."""
+    folds_open: int = 0
+    folds_acked: int = 0
+    """Since the worker's start."""
+    phases: Mapping[str, int] = field(default_factory=dict)
+    """Commands in the index of what may run, by phase."""
+    in_flight: int = 0
+    """Requests to Airflow that hold a permit."""
+    limit: int = 0
+    """Permits of this worker."""
+    followed: Mapping[str, int] = field(default_factory=dict)
+    """Runs that it watches, by DAG."""
+    held: tuple[str, ...] = ()
+    """Why the commands topic is not read just now; empty while it is."""
+    passed_over: int = 0
+    """Records of the results and control topics that could not be read, since the worker's start."""
+    outcomes: Mapping[Status, int] = field(default_factory=dict)
+    """Outcomes sent since the worker's start; one that is sent again after a crash counts again."""

@@ -1,0 +1,66 @@
+"""Reads a worker's figures, writes them as text for Prometheus."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from streamapp.observe.figures import Figures
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics(Collector):
+    """The figures of one worker, read anew for each request."""
+
+    def __init__(self, figures: Callable[[], Figures]) -> None:
+        self._figures = figures
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def text(self) -> bytes:
+        """What `/metrics` answers."""
+        return generate_latest(self._registry)
+
+    def describe(self) -> list[Metric]:
+        """Nothing ahead of time: registering must not read the figures."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """All figures as they now are."""
+        now = self._figures()
+        yield _gauge("folds_open", "Events under way: their rows or effects are not acknowledged yet.", now.folds_open)
+        yield _counter("folds_acked", "Events that were folded to the end.", now.folds_acked)
+        phases = GaugeMetricFamily("streamapp_commands", "Commands in memory, by phase.", labels=["phase"])
+        for phase, count in now.phases.items():
+            phases.add_metric([phase], count)
+        yield phases
+        yield _gauge("airflow_permits_in_flight", "Requests to Airflow that hold a permit.", now.in_flight)
+        yield _gauge("airflow_permits", "Permits of this worker.", now.limit)
+        followed = GaugeMetricFamily("streamapp_runs_followed", "Runs that this worker watches.", labels=["dag_id"])
+        for dag_id, count in now.followed.items():
+            followed.add_metric([dag_id], count)
+        yield followed
+        held = GaugeMetricFamily(
+            "streamapp_commands_held", "1 while commands are not read, by reason.", labels=["reason"]
+        )
+        for reason in now.held:
+            held.add_metric([reason], 1)
+        yield held
+        yield _gauge("partitions_owned", "Partitions of the commands topic.", len(now.partitions))
+        yield _gauge("accepting", "1 while events are folded and runs started.", int(now.accepting))
+        yield _gauge("lease_seconds", "Left of the group membership.", now.lease_remaining.total_seconds())
+        yield _counter("records_passed_over", "Unreadable records of the results and control topics.", now.passed_over)
+        outcomes = CounterMetricFamily("streamapp_outcomes", "Outcomes sent, repeats included.", labels=["status"])
+        for status, count in now.outcomes.items():
+            outcomes.add_metric([status.value], count)
+        yield outcomes
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"streamapp_{name}", text, value)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"streamapp_{name}", text, value)

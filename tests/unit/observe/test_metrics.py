@@ -1,0 +1,74 @@
+from datetime import timedelta
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from streamapp.core.model import Status
+from streamapp.observe.figures import Figures
+from streamapp.observe.metrics import Metrics
+
+
+def figures(**fields):
+    defaults = {
+        "lease_remaining": timedelta(seconds=7.5),
+        "joined": True,
+        "rebalancing": False,
+        "restoring": False,
+        "accepting": True,
+    }
+    return Figures(**defaults | fields)
+
+
+def samples(metrics):
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(metrics.text().decode())
+        for sample in family.samples
+    }
+
+
+def test_every_figure_is_told():
+    now = figures(
+        partitions=(0, 2),
+        folds_open=3,
+        folds_acked=40,
+        phases={"queued": 5, "running": 1},
+        in_flight=2,
+        limit=8,
+        followed={"probe": 1},
+        held=("ready",),
+        passed_over=6,
+        outcomes={Status.SUCCEEDED: 9},
+    )
+    assert samples(Metrics(lambda: now)) == {
+        ("streamapp_folds_open",): 3,
+        ("streamapp_folds_acked_total",): 40,
+        ("streamapp_commands", "queued"): 5,
+        ("streamapp_commands", "running"): 1,
+        ("streamapp_airflow_permits_in_flight",): 2,
+        ("streamapp_airflow_permits",): 8,
+        ("streamapp_runs_followed", "probe"): 1,
+        ("streamapp_commands_held", "ready"): 1,
+        ("streamapp_partitions_owned",): 2,
+        ("streamapp_accepting",): 1,
+        ("streamapp_lease_seconds",): 7.5,
+        ("streamapp_records_passed_over_total",): 6,
+        ("streamapp_outcomes_total", "succeeded"): 9,
+    }
+
+
+def test_figures_are_read_anew_each_time():
+    looks = iter([figures(folds_open=1), figures(folds_open=2)])
+    metrics = Metrics(lambda: next(looks))
+    assert samples(metrics)["streamapp_folds_open",] == 1
+    assert samples(metrics)["streamapp_folds_open",] == 2
+
+
+def test_two_workers_in_one_process_do_not_mix():
+    one, other = Metrics(lambda: figures(folds_open=1)), Metrics(lambda: figures(folds_open=2))
+    assert samples(one)["streamapp_folds_open",] == 1
+    assert samples(other)["streamapp_folds_open",] == 2
+
+
+def test_a_dag_with_a_strange_name_does_not_break_the_text():
+    metrics = Metrics(lambda: figures(followed={'a"b\\c\nd': 4}))
+    assert samples(metrics)["streamapp_runs_followed", 'a"b\\c\nd'] == 4
