@@ -22,10 +22,9 @@ from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
 from streamapp.dispatch.ready import Ready
 from streamapp.dispatch.trigger import Trigger
-from streamapp.kafka import topics
+from streamapp.kafka import exits, topics
 from streamapp.kafka.channel import PullChannel
 from streamapp.kafka.dispatches import new_app, new_table, new_topic
-from streamapp.kafka.lease import exit_now
 from streamapp.kafka.outlet import TopicOutlet
 from streamapp.kafka.transport import DurableApp
 from streamapp.observe.outcomes import OutcomeWatch
@@ -40,7 +39,6 @@ P = ParamSpec("P")
 
 log = logging.getLogger(__name__)
 
-EXIT_CONFIG = 2
 FOLDS_LIMIT = 2000
 """Folds under way above which commands are held: each waits for two acknowledgements by Kafka."""
 
@@ -75,7 +73,7 @@ def worker_app() -> DurableApp:
         return create_app(settings, new_airflow(settings, clock), clock)
     except ConfigError as error:
         sys.stderr.write(f"streamapp: {error}\n")
-        raise SystemExit(EXIT_CONFIG) from None
+        raise SystemExit(exits.CONFIG) from None
 
 
 def new_airflow(settings: Settings, clock: Clock) -> AirflowPort:
@@ -196,6 +194,7 @@ def _new_parts(
         follower=runs,
         report=report,
         instruct=_stopping_at_failure(app, outlet.instruct),
+        is_next=app.gaps.expects,
         may_start=lambda: app.lease.check("starting a run"),
         ready_limit=settings.ready_limit,
         folds_limit=FOLDS_LIMIT,
@@ -226,7 +225,7 @@ async def prepare(settings: Settings, outcomes: OutcomeCodec, clock: Clock) -> N
         log.critical(
             "the topics do not fit, so the worker does not start: `streamapp topics --create` makes missing ones"
         )
-        exit_now(EXIT_CONFIG)
+        exits.exit_now(exits.CONFIG)
     await patiently(outcomes.start, clock)
 
 

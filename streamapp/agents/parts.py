@@ -45,6 +45,8 @@ class Parts:
     """Publishes an observation; a failed send stops the worker."""
     instruct: Callable[[Instruction, int], None]
     """Publishes an instruction for a partition."""
+    is_next: Callable[[Any, int], bool]
+    """Whether the record at an offset of a source partition is the next to be folded; else it comes again."""
     may_start: Callable[[], None]
     """Leaves the process where this worker's membership has run out."""
     ready_limit: int
@@ -57,9 +59,12 @@ class Parts:
     def fold(self, message: Any, event: Event, ack: Callable[[], None]) -> None:
         """Fold an event read from a Kafka message, unless its partition is being given up: then it comes again."""
         partition = self.partitions.get(message.partition)
-        if partition is None:
+        if partition is None or not self.is_next(message.tp, message.offset):
             return
-        self.folds.fold((message.topic, message.partition), partition, event, ack)
+        try:
+            self.folds.fold((message.topic, message.partition), partition, event, ack)
+        except Exception as error:  # noqa: BLE001 - Faust would skip the event and go on
+            self.folds.stop(error)
         self.measure()
 
     async def patiently(self, part: str, ask: Callable[[], Awaitable[T]]) -> T:
@@ -79,9 +84,9 @@ class Parts:
 
     def pass_over(self, message: Any, ack: Callable[[], None]) -> None:
         """Ack, in its turn, a record that says nothing: only workers and operators may write these topics."""
-        self.passed_over += 1
         partition = self.partitions.get(message.partition)
-        if partition is not None:
+        if partition is not None and self.is_next(message.tp, message.offset):
+            self.passed_over += 1
             log.warning(
                 "record passed over", extra={"action": "passed_over", "source": f"{message.tp} {message.offset}"}
             )

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from streamapp.agents.parts import Parts
-from streamapp.core.errors import Unsafe
+from streamapp.core.errors import ConfigError, Unsafe
 from streamapp.kafka.recovery import rebuild_allowed, stop_flow
 from streamapp.kafka.transport import DurableApp
 
@@ -23,7 +23,10 @@ def register(app: DurableApp, parts: Parts) -> None:
     async def rebuild(*_: Any, **__: Any) -> None:
         stop_flow(app)
         if rebuild_allowed(app):
-            take_over(app, parts)
+            try:
+                take_over(app, parts)
+            except Exception as error:  # noqa: BLE001 - a worker without its index must not go on
+                app.leave(error)
 
     app.drain = drain
 
@@ -44,9 +47,18 @@ async def end_folds(app: DurableApp, parts: Parts) -> None:
 
 
 def take_over(app: DurableApp, parts: Parts) -> None:
-    """Rebuild the index from the table for the partitions that are ours now."""
+    """Rebuild the index from the table for the partitions that are ours now.
+
+    Raises:
+        ConfigError: the topics no longer have the same number of partitions.
+    """
+    counts = app.partition_counts()
+    if len(set(counts.values())) > 1:
+        raise ConfigError(
+            f"these topics must have the same number of partitions, but have {counts}: add the missing ones"
+        )
     owned = {tp.partition for tp in app.assigned_commands()}
-    total = app.consumer.topic_partitions(app.commands_topic) or len(owned)
+    total = counts[app.commands_topic]
     parts.partitions.rebuild(owned)
     parts.ready.share(len(owned), total)
     parts.limit.share(len(owned), total)

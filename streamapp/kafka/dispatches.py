@@ -7,9 +7,11 @@ from faust.auth import SASLCredentials, SSLCredentials
 
 from streamapp.clock import Clock
 from streamapp.kafka import topics
+from streamapp.kafka.gaps import Gaps
 from streamapp.kafka.lease import Lease
 from streamapp.kafka.store import BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES, Rows
 from streamapp.kafka.transport import DurableApp
+from streamapp.kafka.versions import check_versions
 from streamapp.settings import Settings
 
 MAX_POLL_RECORDS = 500
@@ -25,6 +27,7 @@ RAW = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_s
 
 def new_app(settings: Settings, clock: Clock, **overrides: Any) -> DurableApp:
     """The Faust app with every setting that its promises rest on."""
+    check_versions()
     arguments = topics.client_arguments(settings)
     app = DurableApp(
         settings.app_id,
@@ -55,6 +58,7 @@ def new_app(settings: Settings, clock: Clock, **overrides: Any) -> DurableApp:
         **overrides,
     )
     app.commands_topic = settings.commands_topic
+    app.gaps = Gaps()
     app.lease = Lease(clock, settings.session_timeout)
     return app
 

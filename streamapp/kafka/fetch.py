@@ -36,6 +36,8 @@ class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         generation, wanted = self.app.consumer_generation_id, frozenset(active_partitions)
         if not wanted:
             return {}
+        for tp, offset in self.app.gaps.take_asked(wanted).items():
+            consumer.seek(tp, offset)
         fetched = await self._fetch_first_things_first(consumer, wanted, timeout, max_records)
         for tp in list(fetched):
             stale = generation != self.app.consumer_generation_id or not self.consumer.flow_active
@@ -43,6 +45,8 @@ class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 records = fetched.pop(tp)
                 with suppress(IllegalStateError):  # no longer ours: nothing to put back
                     consumer.seek(tp, records[0].offset)
+            else:
+                self.app.gaps.fetched(tp, fetched[tp][0].offset)
         return fetched
 
     async def _fetch_first_things_first(

@@ -6,33 +6,25 @@ before each request that starts a run. It runs on the monotonic clock, which goe
 """
 
 import logging
-import os
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from streamapp.clock import Clock
+from streamapp.kafka import exits
 from streamapp.kafka.producer import StrictProducer
 from streamapp.kafka.seek import SeekThread
 
 log = logging.getLogger(__name__)
 
-EXIT_LEASE_LOST = 70
-"""The exit code of a worker that may no longer write; its supervisor starts it again."""
 SAFE_SHARE = 0.9
 """Of the session time-out, counted from before the heartbeat was sent; the rest is for the way to the socket."""
-
-
-def exit_now(code: int) -> None:
-    """Leave without any clean-up that could still send something."""
-    logging.shutdown()
-    os._exit(code)
 
 
 class Lease:
     """The time until which the broker keeps this worker's membership."""
 
-    def __init__(self, clock: Clock, session: timedelta, leave: Callable[[int], None] = exit_now) -> None:
+    def __init__(self, clock: Clock, session: timedelta, leave: Callable[[int], None] = exits.exit_now) -> None:
         self._clock = clock
         self._lasts = session.total_seconds() * SAFE_SHARE
         self._until: float | None = None
@@ -57,7 +49,7 @@ class Lease:
         """Stop the process if the lease has run out."""
         if self.remaining <= timedelta(0):
             log.critical("the lease ran out %.1f s ago: leaving before %s", -self.remaining.total_seconds(), before)
-            self._leave(EXIT_LEASE_LOST)
+            self._leave(exits.LEASE_LOST)
 
 
 class LeasedThread(SeekThread):

@@ -5,8 +5,11 @@ gone. It also asks partition by partition, each request behind a long poll. Here
 offsets, one for the beginnings, and then all positions are set without an await.
 """
 
+from collections.abc import Mapping
+
 from faust.types import TP
 
+from streamapp.core.errors import ConfigError
 from streamapp.kafka.fetch import FetchThread
 
 
@@ -25,13 +28,25 @@ class SeekThread(FetchThread):
         committed = await consumer._coordinator.fetch_committed_offsets(sources) if sources else {}  # noqa: SLF001
         unread = [tp for tp in sources if tp not in committed]
         beginnings = await consumer.beginning_offsets(unread) if unread else {}
-        answer: dict[TP, int | None] = {}
-        for tp in sources:
-            answer[tp] = committed[tp].offset if tp in committed else None
-            consumer.seek(tp, committed[tp].offset if tp in committed else beginnings[tp])
+        ends = await consumer.end_offsets(list(committed)) if committed else {}
+        _refuse_recreated({tp: found.offset for tp, found in committed.items()}, ends)
+        positions = {tp: committed[tp].offset if tp in committed else beginnings[tp] for tp in sources}
+        for tp, offset in positions.items():
+            consumer.seek(tp, offset)
+        self.app.gaps.start({TP(tp.topic, tp.partition): offset for tp, offset in positions.items()})
         if recovery.in_recovery:
             for tp in consumer.assignment():
                 applied = recovery.active_offsets.get(TP(tp.topic, tp.partition)) if tp.topic in changelogs else None
                 if applied is not None:
                     consumer.seek(tp, max(applied, 0))
-        return answer
+        return {tp: committed[tp].offset if tp in committed else None for tp in sources}
+
+
+def _refuse_recreated(committed: Mapping[TP, int], ends: Mapping[TP, int]) -> None:
+    for tp, offset in committed.items():
+        if ends[tp] < offset:
+            raise ConfigError(
+                f"offset {offset} of {tp.topic} partition {tp.partition} was committed, but it ends at {ends[tp]}: the topic "
+                "was deleted and created again. Use a new app id (STREAMAPP_APP_ID), or delete this one's consumer "
+                "group and changelog topic."
+            )

@@ -8,18 +8,17 @@ import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streamapp.core.errors import Unsafe
-from streamapp.kafka.fetch import HoldingConsumer
-from streamapp.kafka.lease import Lease, LeasedProducer, LeasedThread, exit_now
+from streamapp.core.errors import ConfigError, Unsafe
+from streamapp.kafka import exits
+from streamapp.kafka.commit import CommittingConsumer
+from streamapp.kafka.gaps import Gaps
+from streamapp.kafka.lease import Lease, LeasedProducer, LeasedThread
 from streamapp.kafka.recovery import RecoveryWatchdog
 
 log = logging.getLogger(__name__)
 
-EXIT_UNSAFE = 71
-"""The exit code of a worker that could not go on safely; its supervisor starts it again."""
 
-
-class Consumer(HoldingConsumer):
+class Consumer(CommittingConsumer):
     """Drains what is under way before partitions are given up."""
 
     def _new_consumer_thread(self) -> LeasedThread:
@@ -44,6 +43,7 @@ class DurableApp(faust.App):  # type: ignore[misc]
     commands_topic: str
     """What is fetched last, and what can be held."""
     lease: Lease
+    gaps: Gaps
     drain: Callable[[], Awaitable[None]]
     """Waits until everything under way is acked.
 
@@ -68,6 +68,11 @@ class DurableApp(faust.App):  # type: ignore[misc]
         """Faust's own services, and the watchdog: services of `@app.service` start only once the table is restored."""
         return [*super().on_init_dependencies(), RecoveryWatchdog(self, loop=self.loop, beacon=self.beacon)]
 
+    def partition_counts(self) -> dict[str, int]:
+        """The partitions of every topic that is read, and of the changelog, as the cluster has them now."""
+        names = {tp.topic for tp in self.consumer.assignment()} or {self.commands_topic}
+        return {name: self.consumer.topic_partitions(name) or 0 for name in sorted(names)}
+
     def assigned_commands(self) -> set[TP]:
         """The partitions of the commands topic that this worker owns."""
         return {tp for tp in self.consumer.assignment() if tp.topic == self.commands_topic}
@@ -75,8 +80,21 @@ class DurableApp(faust.App):  # type: ignore[misc]
     @staticmethod
     def leave(error: BaseException) -> None:
         """Stop the process at once: going on could lose or double something."""
+        if isinstance(error, ConfigError):
+            log.critical("stopping, and a restart would not help: %s", error)
+            exits.exit_now(exits.CONFIG)
         log.critical("stopping at once, to be started again: %s", error, exc_info=error)
-        exit_now(EXIT_UNSAFE)
+        exits.exit_now(exits.UNSAFE)
+
+    async def crash(self, reason: BaseException) -> None:
+        """End because of an error, within a grace: while Kafka is away, Faust would wait for it to come back."""
+        exits.exit_later(exits.STUCK)
+        await super().crash(reason)
+
+    async def stop(self) -> None:
+        """End orderly, within a grace."""
+        exits.exit_later(exits.STUCK)
+        await super().stop()
 
     async def give_up_partitions(self, why: str) -> None:
         """Stop folding, let everything under way end, commit. What can't be ended means leaving the process."""
