@@ -69,7 +69,7 @@ def decoder(server):
     return CommandDecoder(server.client(InstantClock()), MAX_BYTES)
 
 
-framed_bytes = st.tuples(st.integers(0, 4), st.binary(max_size=60)).map(
+framed_bytes = st.tuples(st.sampled_from([0, 1, 2, 99]), st.binary(max_size=60)).map(
     lambda parts: b"\0" + parts[0].to_bytes(4, "big") + parts[1]
 )
 
@@ -96,20 +96,24 @@ async def test_a_damaged_command_never_raises(decoder, command, data):
     assert isinstance(content, Command | Rejection)
 
 
+@pytest.fixture(scope="module")
+def encoders(server):
+    encoders = CommandEncoder(None, "commands"), CommandEncoder(server.client(InstantClock()), "commands")
+    for encoder in encoders:
+        asyncio.run(encoder.start())
+    return encoders
+
+
 @given(commands, sources, times)
-async def test_a_command_comes_back_exactly_by_both_wires(server, decoder, command, source, at):
-    for registry in (None, server.client(InstantClock())):
-        encoder = CommandEncoder(registry, "commands")
-        await encoder.start()
-        content = await decoder.decode(
-            source=source, key=None, value=encoder.encode(command), headers=(), recorded_at=at
-        )
-        expected = command.asdict()
+async def test_a_command_comes_back_exactly_by_both_wires(encoders, decoder, command, source, at):
+    for encoder in encoders:
+        value = encoder.encode(command)
+        content = await decoder.decode(source=source, key=None, value=value, headers=(), recorded_at=at)
         assert isinstance(content, Command), content
-        assert {name: getattr(content, name) for name in expected if name != "id"} == {
-            name: value for name, value in expected.items() if name != "id"
-        }
-        assert command.id is None or content.id == command.id
+        expected = command.asdict()
+        if command.id is None:
+            expected["id"] = content.id
+        assert {name: getattr(content, name) for name in expected} == expected
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ def test_any_bytes_are_an_instruction_or_nothing(value):
     assert decode_instruction(value) is None
 
 
-@given(dead_letters)
+@given(dead_letters.filter(lambda letter: not DLQ_NAMES & {name for name, _ in letter.original.headers}))
 def test_a_dead_letter_comes_back_exactly(letter):
     assert decode_dead_letter(*encode_dead_letter(letter)) == letter
 
