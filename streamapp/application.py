@@ -58,6 +58,11 @@ class Tracker:
         if not entry.dispatchable:
             self._trigger.forget(entry.source)
 
+    def inherit(self, entry: Entry) -> None:
+        """Take over an entry that the table shows: another worker may have been at it."""
+        self._trigger.inherit(entry)
+        self.track(entry)
+
     def drop(self, partitions: frozenset[int]) -> None:
         """Forget all entries of these partitions."""
         self._ready.drop(partitions)
@@ -171,7 +176,13 @@ def _new_parts(
         poll_interval=settings.poll_interval,
         reconcile_interval=settings.reconcile_interval,
     )
-    trigger = Trigger(airflow, clock, app_id=settings.app_id, dag_missing_grace=settings.dag_missing_grace)
+    trigger = Trigger(
+        airflow,
+        clock,
+        app_id=settings.app_id,
+        dag_missing_grace=settings.dag_missing_grace,
+        lease=settings.session_timeout,
+    )
     tracker = Tracker(ready, runs, trigger)
 
     def soon(step: Callable[[], None]) -> None:

@@ -60,16 +60,16 @@ class RowCodec(Protocol):
     def after_queue(self, key: bytes) -> bytes:
         """Where the first row after all entries of a key's queue would stand."""
 
-    def encode_key(self, key: RowKey) -> bytes:
+    def row_key(self, key: RowKey) -> bytes:
         """A row key as bytes."""
 
-    def parse_key(self, key: bytes) -> RowKey:
+    def parse_key(self, data: bytes) -> RowKey:
         """The row key that the bytes stand for."""
 
-    def encode_row(self, row: Row) -> bytes:
+    def row_value(self, row: Row) -> bytes:
         """A row's value."""
 
-    def decode_row(self, key: RowKey, value: bytes) -> Row:
+    def parse_row(self, data: bytes) -> Row:
         """The row that the bytes stand for."""
 
 
@@ -89,3 +89,9 @@ class Index(Protocol):
 
     def track(self, entry: Entry) -> None:
         """Note how an entry now stands."""
+
+    def inherit(self, entry: Entry) -> None:
+        """Note how an entry stands that the restored table shows: another worker may have been at it."""
+
+    def drop(self, partitions: frozenset[int]) -> None:
+        """Forget all entries of these partitions."""

@@ -56,8 +56,9 @@ class _Memory:
     """When Airflow first said that it has no such DAG, on the monotonic clock."""
     existed: bool = False
     """Airflow said that the run exists, then that it doesn't: it is never asked for again."""
-    doubtful_since: float | None = None
-    """When a request got no answer and no run was found; Airflow may still be at it."""
+    doubtful_until: float = 0.0
+    """Until then a run that is not there may still be created: by a request that got no answer, or that another worker
+    sent before its partition came here."""
 
 
 class Trigger:
@@ -69,13 +70,17 @@ class Trigger:
         app_id: The first part of run ids.
         dag_missing_grace: How long a DAG may be unknown to Airflow before its commands are refused: right after a
             deploy Airflow has not parsed it yet.
+        lease: How long a worker that has lost its partitions may still send requests.
     """
 
-    def __init__(self, airflow: AirflowPort, clock: Clock, *, app_id: str, dag_missing_grace: timedelta) -> None:
+    def __init__(
+        self, airflow: AirflowPort, clock: Clock, *, app_id: str, dag_missing_grace: timedelta, lease: timedelta
+    ) -> None:
         self.airflow = airflow
         self.clock = clock
         self.app_id = app_id
         self.dag_missing_grace = dag_missing_grace
+        self.takeover_doubt = (lease + DOUBT).total_seconds()
         self._memories: dict[Source, _Memory] = {}
 
     async def run(self, entry: Entry) -> Outcome | Postponed:
@@ -93,6 +98,12 @@ class Trigger:
         if isinstance(answer, Outcome):
             self.forget(entry.source)
         return answer
+
+    def inherit(self, entry: Entry) -> None:
+        """Take over an entry from another worker, which may have a request for its run under way."""
+        if entry.dispatchable or entry.ending is not None:
+            attempt = entry.round, entry.run_attempt
+            self._memories[entry.source] = _Memory(attempt, doubtful_until=self.clock.monotonic() + self.takeover_doubt)
 
     def forget(self, source: Source) -> None:
         """Drop what earlier tries of an entry met."""
@@ -148,7 +159,7 @@ class _Try:
             case Refused(reason, detail):
                 return self._ended(RunState.NOT_CREATED, reason, detail)
             case Uncertain(detail):
-                self._memory.doubtful_since = self._clock.monotonic()
+                self._memory.doubtful_until = self._clock.monotonic() + DOUBT.total_seconds()
                 return await self._look(detail)
             case TurnedAway(detail):
                 return self._postponed(detail)
@@ -161,11 +172,9 @@ class _Try:
             return self._postponed(str(error))
         if run is not None and run.conf.get("_command") == self._mark:
             return self._triggered(run, adopted=True)
-        doubtful_since = self._memory.doubtful_since
-        if run is None and doubtful_since is not None:
-            left = DOUBT - timedelta(seconds=self._clock.monotonic() - doubtful_since)
-            if left > timedelta():
-                return Postponed(left, "a request without an answer may still create the run")
+        left = timedelta(seconds=self._memory.doubtful_until - self._clock.monotonic())
+        if run is None and left > timedelta():
+            return Postponed(left, "a request without an answer may still create the run")
         return self._ended(RunState.NOT_CREATED)
 
     async def _look(self, why: str, *, existed: bool = False) -> Outcome | Postponed:

@@ -12,6 +12,7 @@ from tests.support.manual_clock import START, ManualClock
 from tests.support.memory_airflow import MemoryAirflow
 
 GRACE = timedelta(seconds=60)
+LEASE = timedelta(seconds=10)
 RUN_ID = "cmd__shop__order-7__1.1"
 SECOND = timedelta(seconds=1)
 
@@ -28,7 +29,7 @@ def airflow(clock):
 
 @pytest.fixture
 def trigger(airflow, clock):
-    return Trigger(airflow, clock, app_id="shop", dag_missing_grace=GRACE)
+    return Trigger(airflow, clock, app_id="shop", dag_missing_grace=GRACE, lease=LEASE)
 
 
 @pytest.fixture
@@ -314,3 +315,17 @@ async def test_an_outage_does_not_fill_the_log(trigger, airflow, entry, caplog):
 async def test_a_key_that_is_not_text_is_shown_as_base64(trigger, airflow, entry):
     await trigger.run(replace(entry, key=b"\xff"))
     assert airflow.runs["probe", RUN_ID].conf["_command"]["key"] == "/w=="
+
+
+async def test_settling_waits_until_another_worker_can_no_longer_create_the_run(trigger, airflow, ending, clock):
+    trigger.inherit(ending)
+    assert (await trigger.run(ending)).delay == LEASE + DOUBT
+    clock.advance(LEASE + DOUBT)
+    assert (await trigger.run(ending)).result is RunState.NOT_CREATED
+
+
+async def test_an_inherited_run_that_turns_up_while_waiting_is_adopted(trigger, airflow, entry, ending):
+    trigger.inherit(ending)
+    assert isinstance(await trigger.run(ending), Postponed)
+    await trigger.run(entry)  # stands for the other worker's late request
+    assert (await trigger.run(ending)).status is Status.TRIGGERED
