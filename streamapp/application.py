@@ -12,7 +12,7 @@ from streamapp.airflow.api_v2 import AirflowV2
 from streamapp.airflow.limit import Limit
 from streamapp.airflow.port import AirflowPort
 from streamapp.clock import Clock, SystemClock
-from streamapp.console import pages
+from streamapp.console import pages, tables
 from streamapp.core.errors import ConfigError, Unsafe
 from streamapp.core.model import Entry
 from streamapp.core.routing import DEFAULT_ROUTES
@@ -26,6 +26,7 @@ from streamapp.kafka import exits, topics
 from streamapp.kafka.channel import PullChannel
 from streamapp.kafka.dispatches import new_app, new_table, new_topic
 from streamapp.kafka.outlet import TopicOutlet
+from streamapp.kafka.store import Rows
 from streamapp.kafka.transport import DurableApp
 from streamapp.observe.outcomes import OutcomeWatch
 from streamapp.settings import Settings, load_settings
@@ -118,8 +119,10 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
     outcomes = OutcomeCodec(registry, settings.results_topic)
     outlet = TopicOutlet(outcomes, results, dead_letters, instructions)
     watch = OutcomeWatch(outlet)
+    table = new_table(app, settings)
     parts = _new_parts(
         app=app,
+        table=table,
         settings=settings,
         airflow=airflow,
         clock=clock,
@@ -151,12 +154,14 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
         followed=lambda: parts.follower.following,
         passed_over=lambda: parts.passed_over,
     )
+    tables.register(app.web.web_app.router, table.snapshot)
     return app
 
 
 def _new_parts(
     *,
     app: DurableApp,
+    table: Rows,
     settings: Settings,
     airflow: AirflowPort,
     clock: Clock,
@@ -165,7 +170,6 @@ def _new_parts(
     outlet: TopicOutlet,
     watch: OutcomeWatch,
 ) -> Parts:
-    table = new_table(app, settings)
     ready = Ready(clock, wake=lambda: parts.wake())  # noqa: PLW0108 - set later
     report = _stopping_at_failure(app, outlet.report)
     runs = Follower(

@@ -8,26 +8,30 @@ import click
 from streamapp.cli import checks
 from streamapp.cli.options import config_file_option, json_option
 from streamapp.cli.output import print_json, printable
+from streamapp.cli.tables import tables_check
 from streamapp.settings import Loaded, read_settings
 
 _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
 @click.command()
+@click.option("--tables", is_flag=True, help="Compare every live table with a rebuild from its changelog.")
 @config_file_option
 @json_option
-def doctor(*, config_file: Path | None, as_json: bool) -> None:
+def doctor(*, tables: bool, config_file: Path | None, as_json: bool) -> None:
     """Check every part, and say what to do.
 
     Looks at the settings (and where each came from), Kafka, the topics, the schema registry, Airflow and its login,
-    and the workers. Exit code 1 when there is a problem; notes are for information.
+    and the workers. With --tables also whether each worker's table is what its changelog says: safe to run while
+    they work, and it reads the whole changelog. Exit code 1 when there is a problem; notes are for information.
 
     \b
     Examples:
       streamapp doctor
+      streamapp doctor --tables
       streamapp doctor --config-file kafka_server.config --json
     """  # noqa: D301
-    found = asyncio.run(_examine(read_settings(config_file=config_file)))
+    found = asyncio.run(_examine(read_settings(config_file=config_file), tables=tables))
     for check in found:
         if as_json:
             print_json(vars(check))
@@ -39,7 +43,8 @@ def doctor(*, config_file: Path | None, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-async def _examine(loaded: Loaded) -> list[checks.Check]:
-    asked = [checks.run(name, ask, where, loaded.settings) for name, ask, where in checks.CHECKS]
+async def _examine(loaded: Loaded, *, tables: bool) -> list[checks.Check]:
+    wanted = [*checks.CHECKS, ("tables", tables_check, "worker_url")] if tables else checks.CHECKS
+    asked = [checks.run(name, ask, where, loaded.settings) for name, ask, where in wanted]
     groups = await asyncio.gather(checks.settings_check(loaded), *asked)
     return [check for group in groups for check in group]

@@ -6,15 +6,14 @@ one atomic write, once the changelog has acknowledged it (`enter`). Recovery sta
 """
 
 from collections.abc import Generator, Sequence
-from pathlib import Path
 from typing import Any
 
 import faust
-from faust.types import TP
 from faust.types.tuples import FutureMessage
 from rocksdict import WriteBatch
 
 from streamapp.core.errors import TooLarge, Unsafe
+from streamapp.kafka.audit import Snapshot, digest
 
 BLOCK_CACHE_BYTES = 16 * 2**20
 """Per partition; Faust's default of 2 GiB each would fill the machine."""
@@ -83,21 +82,23 @@ class Rows(faust.Table):  # type: ignore[misc]
         finally:
             del cursor
 
-    def is_open(self, partition: int) -> bool:
-        """Whether the partition's database is here and may be written."""
-        return partition in self.data._dbs  # noqa: SLF001
-
-    def path(self, partition: int) -> Path:
-        """Where the partition's database lies."""
-        return Path(self.data.partition_path(partition))
+    def snapshot(self, partition: int) -> Snapshot | None:
+        """A consistent look at a partition's rows, None where its database is not open. May be called in a thread."""
+        database = self.data._dbs.get(partition)  # noqa: SLF001
+        if database is None:
+            return None
+        rows, offset = {}, None
+        for key, value in database.snapshot().items():
+            if key == self.data.offset_key:
+                offset = int(value)
+            else:
+                rows[digest(key)] = digest(value)
+            if partition not in self.data._dbs:  # noqa: SLF001 - taken away: its lock must not be held
+                return None
+        return Snapshot(offset, rows)
 
     def _database(self, partition: int) -> Any:
         try:
             return self.data._dbs[partition]  # noqa: SLF001 - never _db_for_partition: it opens what is not there
         except KeyError:
             raise Unsafe(f"the database of partition {partition} is not open on this worker") from None
-
-
-def changelog(table: Rows, partition: int) -> TP:
-    """The changelog partition that belongs to a partition of the table."""
-    return TP(table.changelog_topic.get_topic_name(), partition)

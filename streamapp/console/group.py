@@ -1,0 +1,145 @@
+"""One answer for all workers: reads this worker's partitions and asks the others for theirs. Writes nothing."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from streamapp import __version__
+from streamapp.console import names
+from streamapp.console.fields import Fields, key_fields
+from streamapp.console.peers import Answers, Peers
+from streamapp.console.queries import HISTORY, QUEUE, Queries, Wanted
+from streamapp.console.worker import Worker
+from streamapp.observe import health
+
+COMMANDS = "/api/v1/commands"
+KEYS = "/api/v1/keys"
+STATUS = "/api/v1/status"
+WORKERS = "/api/v1/workers"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is known of one thing."""
+
+    fields: Fields | None
+    incomplete: list[str]
+    """Workers whose partitions could not be looked at."""
+
+
+class Group:
+    """This worker and the others."""
+
+    def __init__(self, worker: Worker, peers: Peers) -> None:
+        self._worker = worker
+        self._peers = peers
+        self._queries = Queries(worker)
+
+    async def command(self, command_id: str, *, local: bool) -> Answer:
+        """One command; the others are asked only if it isn't here."""
+        here = self._queries.command(command_id)
+        if here is not None:
+            return Answer(here, [])
+        path = f"{COMMANDS}/{names.encoded(command_id.encode())}"
+        there = await self._ask(path, [(names.BASE64, "1")], local=local)
+        newest = max(there.found.values(), key=lambda fields: str(fields.get("recorded_at")), default=None)
+        return Answer(newest, self._incomplete(there))
+
+    async def commands(self, wanted: Wanted, limit: int, *, key: bytes | None, local: bool) -> Fields:
+        """Commands, those first that changed last; with a key, those of this key."""
+        if key is not None:
+            return await self._commands_of(key, wanted, limit, local=local)
+        here = await self._queries.commands(wanted, limit)
+        query = [("limit", str(limit)), *(("status", status.value) for status in sorted(wanted.statuses))]
+        if wanted.dag_id is not None:
+            query.append(("dag", wanted.dag_id))
+        there = await self._ask(COMMANDS, query, local=local)
+        found = [*here.commands, *_collected(there, "commands")]
+        found.sort(key=_at, reverse=True)
+        return {
+            "commands": found[:limit],
+            "truncated": here.truncated or len(found) > limit or _any(there, "truncated"),
+            "incomplete": self._incomplete(there),
+        }
+
+    async def _commands_of(self, key: bytes, wanted: Wanted, limit: int, *, local: bool) -> Fields:
+        answer = await self.key(key, local=local)
+        known = answer.fields or {"queue": [], "history": [], "queue_truncated": False, "history_truncated": False}
+        found = [
+            fields
+            for fields in (*known["queue"], *known["history"])
+            if wanted.takes(fields["status"], fields["dag_id"])
+        ]
+        found.sort(key=_at, reverse=True)
+        return {
+            "commands": found[:limit],
+            "truncated": known["queue_truncated"] or known["history_truncated"] or len(found) > limit,
+            "incomplete": answer.incomplete,
+        }
+
+    async def key(self, key: bytes, *, local: bool) -> Answer:
+        """A key's queue in order, and what ended last; None in place of fields where there is nothing."""
+        here = await self._queries.key(key)
+        there = await self._ask(f"{KEYS}/{names.encoded(key)}", [(names.BASE64, "1")], local=local)
+        queue = [*here.queue.commands, *_collected(there, "queue")]
+        history = [*here.history.commands, *_collected(there, "history")]
+        queue.sort(key=lambda fields: (fields["source"]["partition"], fields["source"]["offset"]))
+        history.sort(key=_at, reverse=True)
+        incomplete = self._incomplete(there)
+        if not queue and not history:
+            return Answer(None, incomplete)
+        fields = {
+            **key_fields(key),
+            "queue": queue[:QUEUE],
+            "queue_truncated": here.queue.truncated or len(queue) > QUEUE or _any(there, "queue_truncated"),
+            "history": history[:HISTORY],
+            "history_truncated": here.history.truncated or len(history) > HISTORY or _any(there, "history_truncated"),
+            "incomplete": incomplete,
+        }
+        return Answer(fields, incomplete)
+
+    def status(self) -> Fields:
+        """This worker."""
+        now = self._worker.figures()
+        verdict = health.ready(now)
+        return {
+            "worker": self._worker.membership().url,
+            "version": __version__,
+            "ready": verdict.ok,
+            "problems": list(verdict.problems),
+            "partitions": list(now.partitions),
+            "held": list(now.held),
+            "lease_seconds": round(now.lease_remaining.total_seconds(), 3),
+            "folds": {"open": now.folds_open, "acked": now.folds_acked},
+            "commands": dict(now.phases),
+            "airflow": {"in_flight": now.in_flight, "limit": now.limit, "runs": dict(now.followed)},
+            "outcomes": {status.value: count for status, count in now.outcomes.items()},
+            "passed_over": now.passed_over,
+        }
+
+    async def workers(self) -> Fields:
+        """All workers, this one first."""
+        there = await self._ask(STATUS, [], local=False)
+        return {"workers": [self.status(), *there.found.values()], "silent": list(there.silent)}
+
+    async def _ask(self, path: str, query: list[tuple[str, str]], *, local: bool) -> Answers:
+        if local:
+            return Answers()
+        member = self._worker.membership()
+        return await self._peers.ask(member.workers, member.url, path, query)
+
+    def _incomplete(self, there: Answers) -> list[str]:
+        own = [] if self._queries.complete else [self._worker.membership().url]
+        theirs = [url for answer in there.found.values() for url in answer.get("incomplete", [])]
+        return sorted({*own, *theirs, *there.silent})
+
+
+def _collected(there: Answers, name: str) -> list[dict[str, Any]]:
+    return [fields for answer in there.found.values() for fields in answer.get(name, [])]
+
+
+def _any(there: Answers, name: str) -> bool:
+    return any(answer.get(name) for answer in there.found.values())
+
+
+def _at(fields: Fields) -> str:
+    return str(fields["at"])
