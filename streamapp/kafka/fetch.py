@@ -26,6 +26,11 @@ class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # noqa: SLF001
         return consumer
 
+    def topic_partitions(self, topic: str) -> int | None:
+        """How many partitions a topic has; stock knows it in the group's leader alone."""
+        numbers = self._consumer.partitions_for_topic(topic) if self._consumer is not None else None
+        return len(numbers) if numbers else None
+
     async def _fetch_records(
         self,
         consumer: Any,

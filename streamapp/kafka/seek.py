@@ -47,6 +47,6 @@ def _refuse_recreated(committed: Mapping[TP, int], ends: Mapping[TP, int]) -> No
         if ends[tp] < offset:
             raise ConfigError(
                 f"offset {offset} of {tp.topic} partition {tp.partition} was committed, but it ends at {ends[tp]}: "
-                "the topic was deleted and created again. Use a new app id (STREAMAPP_APP_ID), or delete this one's consumer "
-                "group and changelog topic."
+                "the topic was deleted and created again. Use a new app id (STREAMAPP_APP_ID), or delete this one's "
+                "consumer group and changelog topic."
             )

@@ -71,7 +71,7 @@ class DurableApp(faust.App):  # type: ignore[misc]
     def partition_counts(self) -> dict[str, int]:
         """The partitions of every topic that is read, and of the changelog, as the cluster has them now."""
         names = {tp.topic for tp in self.consumer.assignment()} or {self.commands_topic}
-        return {name: self.consumer.topic_partitions(name) or 0 for name in sorted(names)}
+        return {name: self.consumer.topic_partitions(name) for name in sorted(names)}
 
     def assigned_commands(self) -> set[TP]:
         """The partitions of the commands topic that this worker owns."""
