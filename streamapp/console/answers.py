@@ -2,13 +2,17 @@
 
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 log = logging.getLogger(__name__)
 
+
+FOR_MACHINES = ("/api/", "/health/", "/metrics")
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -28,17 +32,28 @@ async def add_headers(_: web.Request, answer: web.StreamResponse) -> None:
         answer.headers.setdefault(name, value)
 
 
-@web.middleware
-async def errors_as_json(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """What goes wrong is told in JSON, never with a traceback."""
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        if error.status < web.HTTPBadRequest.status_code:
-            raise
-        return json_answer({"error": error.text or error.reason}, status=error.status)
-    except Exception:
-        log.exception("a request to the console failed", extra={"action": "console_failed", "path": request.path})
-        return json_answer({"error": "the console failed; the worker's log says more"}, status=500)
+def tell_errors(page: Callable[[int, str], web.Response]) -> Middleware:
+    """What goes wrong is told in JSON to machines, on a page to people, and never with a traceback.
+
+    Args:
+        page: Makes the page, of a status and a sentence.
+    """
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            if error.status < HTTPStatus.BAD_REQUEST:
+                raise
+            status, text, allow = error.status, error.text or error.reason, error.headers.get("Allow")
+        except Exception:
+            log.exception("a request to the console failed", extra={"action": "console_failed", "path": request.path})
+            status, text, allow = HTTPStatus.INTERNAL_SERVER_ERROR, "The console failed; the log says more.", None
+        machine = request.path.startswith(FOR_MACHINES)
+        answer = json_answer({"error": text}, status=status) if machine else page(status, text)
+        if allow is not None:
+            answer.headers["Allow"] = allow
+        return answer
+
+    return middleware

@@ -30,6 +30,7 @@ def register(routes: web.UrlDispatcher, group: Group) -> None:
     routes.add_get(COMMANDS, commands)
     routes.add_get(COMMANDS + "/{name:.+}", command)
     routes.add_get(KEYS + "/{name:.*}", key)
+
     async def workers(_: web.Request) -> web.Response:
         return json_answer(await group.workers())
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping
 
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from streamapp.airflow.limit import Limit
 from streamapp.clock import Clock
-from streamapp.console import answers, probes
+from streamapp.console import answers, api, probes, views
+from streamapp.console.group import Group
+from streamapp.console.peers import Peers
+from streamapp.console.rendering import Html
 from streamapp.console.worker import Membership, Worker
 from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.gate import Gate
@@ -68,13 +71,23 @@ def register(
         outcomes=outcomes,
         followed=followed,
         passed_over=passed_over,
-        airflow_url=settings.airflow_url,
     )
-    add_routes(app.web.web_app, worker)
+    html = Html(settings.app_id, settings.airflow_url)
+    add_routes(app.web.web_app, worker, html, session=lambda: app.http_client)
 
 
-def add_routes(web_app: web.Application, worker: Worker) -> None:
-    """Everything that is served, on any aiohttp application."""
-    web_app.middlewares.append(answers.errors_as_json)
+def add_routes(web_app: web.Application, worker: Worker, html: Html, *, session: Callable[[], ClientSession]) -> None:
+    """Everything that is served, on any aiohttp application.
+
+    Args:
+        web_app: Not started yet.
+        worker: Whose pages they are.
+        html: Makes the pages.
+        session: Gives the HTTP client for asking the others.
+    """
+    web_app.middlewares.append(answers.tell_errors(html.error))
     web_app.on_response_prepare.append(answers.add_headers)
+    group = Group(worker, Peers(session))
     probes.register(web_app.router, worker)
+    api.register(web_app.router, group)
+    views.register(web_app.router, group, html)

@@ -35,11 +35,13 @@ class Wanted:
     """Empty: all."""
     dag_id: str | None = None
 
+    def takes(self, status: str, dag_id: str | None) -> bool:
+        """Whether a command with this status, of this DAG, is one of them."""
+        return (not self.statuses or status in self.statuses) and self.dag_id in {None, dag_id}
+
     def __call__(self, entry: Entry) -> bool:
-        """Whether this is one."""
-        if self.statuses and entry.status not in self.statuses:
-            return False
-        return self.dag_id is None or (entry.policy is not None and entry.policy.dag_id == self.dag_id)
+        """Whether this is one of them."""
+        return self.takes(entry.status, entry.policy.dag_id if entry.policy else None)
 
     @property
     def kinds(self) -> list[bytes]:
@@ -81,7 +83,7 @@ class Queries:
         found: list[tuple[Partition, Entry]] = []
         for partition in self._worker.partitions:
             holder = partition.holder(command_id)
-            entry = partition.entry(holder.key, holder.offset) if holder else None
+            entry = partition.safe_entry(holder.key, holder.offset) if holder else None
             if entry is not None:
                 found.append((partition, entry))
         if not found:
@@ -146,7 +148,7 @@ async def _candidates(reading: Reading, wanted: Wanted) -> AsyncGenerator[tuple[
     for kind in wanted.kinds:
         async for partition, entry in reading.scan(kind):
             if wanted(entry):
-                now = partition.entry(entry.key, entry.source.offset)  # a crash may have left an old row behind
+                now = partition.safe_entry(entry.key, entry.source.offset)  # a crash may have left an old row behind
                 if now is not None:
                     yield partition, now
 
@@ -155,7 +157,7 @@ def _queued(partition: Partition, key: bytes, limit: int) -> Iterator[Entry]:
     for name, row in read(partition, Queued(key, 0), limit):
         if not isinstance(name, Queued) or name.key != key or not isinstance(row, Entry):
             return
-        now = partition.entry(key, name.offset)
+        now = partition.safe_entry(key, name.offset)
         if now is not None and not now.status.terminal:
             yield now
 

@@ -46,7 +46,7 @@ class Reading:
         ours = {partition.number: partition for partition in self.partitions}
         for number, place in enumerate(self.worker.outcomes.latest(), start=1):
             partition = ours.get(place.partition)
-            entry = partition.entry(place.key, place.offset) if partition else None
+            entry = partition.safe_entry(place.key, place.offset) if partition else None
             if partition is not None and entry is not None:
                 if self._spent(entry):
                     return

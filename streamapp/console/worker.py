@@ -44,7 +44,6 @@ class Worker:
     followed: Callable[[], Mapping[str, int]]
     """Runs that are watched, by DAG."""
     passed_over: Callable[[], int]
-    airflow_url: str
     _progress: Progress = field(default_factory=Progress)
 
     def figures(self) -> Figures:

@@ -1,0 +1,67 @@
+from datetime import timedelta
+
+import pytest
+
+from streamapp.core.errors import Unsafe
+from tests.support.builders import received
+
+
+async def test_a_worker_at_work_is_live_and_ready(bench):
+    assert await bench.get("/health/live") == {"ok": True, "problems": []}
+    assert await bench.get("/health/ready") == {"ok": True, "problems": []}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [({"joined": False}, "not joined"), ({"rebalancing": True}, "given out"), ({"restoring": True}, "restored")],
+)
+async def test_before_it_has_its_partitions_it_is_live_but_not_ready(bench, change, problem):
+    bench.partitions.give_up()
+    bench.change(**change)
+    await bench.get("/health/live")
+    answer = await bench.get("/health/ready", status=503)
+    assert problem in answer["problems"][0]
+
+
+async def test_a_worker_without_partitions_is_ready(benches):
+    (bench,) = await benches(())
+    await bench.get("/health/ready")
+
+
+async def test_a_failed_send_is_the_end(bench):
+    bench.folds.stop(Unsafe("the changelog refused a row"))
+    for path in ("/health/live", "/health/ready"):
+        answer = await bench.get(path, status=503)
+        assert answer == {"ok": False, "problems": ["folding has stopped: the changelog refused a row"]}
+
+
+async def test_a_lapsed_membership_is_the_end(bench):
+    bench.change(lease_remaining=timedelta(seconds=-1))
+    await bench.get("/health/live", status=503)
+
+
+async def test_folds_that_never_end_are_noticed(bench):
+    partition = bench.partitions.get(0)
+    bench.folds.fold(("log", 0), partition, received(0), lambda: None)
+    await bench.get("/health/live")
+    bench.clock.elapsed += timedelta(seconds=100)
+    answer = await bench.get("/health/live", status=503)
+    assert "although 1 are under way" in answer["problems"][0]
+    bench.settle()
+    await bench.get("/health/live")
+
+
+async def test_metrics_are_for_prometheus(bench):
+    bench.fold(received(0))
+    bench.gate.close("registry")
+    answer = await bench.ask("/metrics")
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    lines = (await answer.text()).splitlines()
+    for line in (
+        "streamapp_folds_acked_total 1.0",
+        'streamapp_outcomes_total{status="accepted"} 1.0',
+        'streamapp_commands{phase="queued"} 1.0',
+        'streamapp_commands_held{reason="registry"} 1.0',
+        "streamapp_partitions_owned 2.0",
+    ):
+        assert line in lines
