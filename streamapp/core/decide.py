@@ -24,8 +24,9 @@ from streamapp.core.effects import (
     Track,
     place,
 )
-from streamapp.core.errors import Unsafe
+from streamapp.core.errors import ConfigError
 from streamapp.core.events import CommandReceived, Event, Instructed, Observed
+from streamapp.core.key import MAX_KEY_BYTES, usable_key
 from streamapp.core.model import (
     OBSERVATIONS,
     Action,
@@ -44,6 +45,10 @@ from streamapp.core.model import (
 from streamapp.core.retry import UNSTARTED_ALLOWED, retry_delay
 from streamapp.core.state import State
 
+MAX_DETAIL_LENGTH = 1000
+"""Of what others said about a command; longer texts are cut, so that no row or outcome grows out of Kafka's limits."""
+
+_WITHOUT_RUN = frozenset({RunState.NOT_CREATED, RunState.DUPLICATE})
 _ENDING_DETAIL = {Status.EXPIRED: "its deadline passed before a run was created"}
 
 
@@ -51,7 +56,7 @@ def decide(state: State, event: Event) -> Decision:
     """Fold one event.
 
     Raises:
-        Unsafe: the table knows the record's offset with another timestamp: the topic was recreated.
+        ConfigError: the table knows the record's offset with another timestamp: the topic was recreated.
     """
     match event:
         case CommandReceived():
@@ -66,12 +71,17 @@ def decide(state: State, event: Event) -> Decision:
 
 
 def _receive(state: State, event: CommandReceived) -> Decision:
-    known = state.entry(event.key, event.source.offset)
+    known = state.entry(usable_key(event.key), event.source.offset)
     if known is not None:
         return _receive_again(state, event, known)
     content = event.content
     if isinstance(content, Rejection):
         return _reject(state, event, content)
+    if event.key is not None and len(event.key) > MAX_KEY_BYTES:
+        detail = f"the key has {len(event.key)} bytes; {MAX_KEY_BYTES} are the most"
+        return _reject(
+            state, event, Rejection(reason=Reason.TOO_LARGE, detail=detail, id=content.id, command=content.command)
+        )
     first = _first_of(state, content.id)
     if first is not None:
         return _duplicate(event, content, first)
@@ -110,13 +120,13 @@ def _first_of(state: State, command_id: str) -> Entry | None:
 def _reject(state: State, event: CommandReceived, rejection: Rejection) -> Decision:
     entry = Entry(
         source=event.source,
-        key=event.key,
+        key=usable_key(event.key),
         recorded_at=event.recorded_at,
         id=rejection.id,
         command=rejection.command,
         status=Status.REJECTED,
         reason=rejection.reason,
-        detail=rejection.detail,
+        detail=_cut(rejection.detail),
         at=event.at,
     )
     changes: list[Change] = [Put(place(entry), entry)]
@@ -145,7 +155,7 @@ def _duplicate(event: CommandReceived, command: Command, first: Entry) -> Decisi
 
 def _receive_again(state: State, event: CommandReceived, known: Entry) -> Decision:
     if known.recorded_at != event.recorded_at:
-        raise Unsafe(
+        raise ConfigError(
             f"{event.source} was written at {event.recorded_at.isoformat()}, but the table knows a record of this "
             f"offset written at {known.recorded_at.isoformat()}: the topic was deleted and created again. Use a new "
             "app id (STREAMAPP_APP_ID) or delete this one's consumer group and changelog topic."
@@ -182,24 +192,49 @@ def _observe(state: State, event: Observed) -> Decision:
     if seen.status not in OBSERVATIONS:
         return Decision()
     entry = state.entry(event.key, seen.source.offset)
-    if entry is None or entry.id != seen.command_id:
+    if entry is None or (entry.source, entry.id) != (seen.source, seen.command_id) or entry.policy is None:
         return Decision()
-    if entry.status.terminal or (seen.round, seen.attempt) != (entry.round, entry.run_attempt):
+    told = entry.status.terminal or entry.status is Status.BLOCKED
+    if told or (seen.round, seen.attempt) != (entry.round, entry.run_attempt):
         return _observe_again(entry, seen)
+    if entry.status is Status.TRIGGERED and (seen.status is Status.TRIGGERED or seen.result in _WITHOUT_RUN):
+        return _observe_again(entry, seen)  # a run that is known to exist is followed to its end
     if seen.status is Status.TRIGGERED:
-        if entry.status is Status.TRIGGERED:
-            return _observe_again(entry, seen)
         return _triggered(state, entry, seen, event.at)
     return _run_ended(state, entry, seen, event.at)
 
 
 def _observe_again(entry: Entry, seen: Outcome) -> Decision:
-    """A late or repeated observation; the verdict that followed from it is published again."""
+    """A late or repeated observation; what followed from it is published again.
+
+    An attempt that came to no run is not counted (`entry.attempt`), so its verdict is found under the attempt before.
+    """
     effects: list[Effect] = []
-    told = entry.status.terminal or entry.status in {Status.BLOCKED, Status.ATTEMPT_FAILED}
-    if told and seen.status is Status.RUN_ENDED and (seen.round, seen.attempt) == (entry.round, entry.attempt):
-        effects = _verdict(entry)
+    if seen.status is Status.RUN_ENDED and seen.round == entry.round:
+        if seen.attempt >= entry.attempt and _pronounced(entry):
+            effects = _verdict(entry)
+        elif seen.attempt < entry.run_attempt and seen.result is RunState.FAILED:
+            effects = [Emit(_attempt_failed_before(entry, seen))]
     return Decision(tuple(_rows_again(entry)), tuple(effects))
+
+
+def _pronounced(entry: Entry) -> bool:
+    return entry.status.terminal or entry.status in {Status.BLOCKED, Status.ATTEMPT_FAILED}
+
+
+def _attempt_failed_before(entry: Entry, seen: Outcome) -> Outcome:
+    """What was said of an attempt that others have followed since."""
+    return replace(
+        _outcome(entry),
+        status=Status.ATTEMPT_FAILED,
+        attempt=seen.attempt,
+        dag_run_id=seen.dag_run_id,
+        reason=seen.reason or Reason.RUN_FAILED,
+        detail=_cut(seen.detail),
+        at=seen.at,
+        timings=seen.timings,
+        duplicate_of=None,
+    )
 
 
 def _triggered(state: State, entry: Entry, seen: Outcome, at: datetime) -> Decision:
@@ -225,25 +260,26 @@ def _run_ended(state: State, entry: Entry, seen: Outcome, at: datetime) -> Decis
     ended = replace(
         entry,
         attempt=seen.attempt,
-        run_id=seen.dag_run_id if seen.result is not RunState.NOT_CREATED else None,
+        run_id=seen.dag_run_id,
         not_before=None,
         at=at,
         reason=seen.reason,
-        detail=seen.detail,
+        detail=_cut(seen.detail),
         timings=replace(entry.timings, started_at=seen.timings.started_at, ended_at=seen.timings.ended_at),
     )
+    if seen.result is RunState.NOT_CREATED:  # this attempt was never begun
+        ended = replace(ended, attempt=entry.attempt, run_id=None)
     match seen.result:
         case RunState.SUCCESS:
             now = replace(ended, status=Status.SUCCEEDED, reason=None)
         case RunState.DUPLICATE:
             now = replace(ended, status=Status.DUPLICATE, duplicate_of=seen.duplicate_of)
         case RunState.NOT_CREATED if entry.ending is not None:
-            now = replace(
-                ended, status=entry.ending, attempt=entry.attempt, reason=None, detail=_ENDING_DETAIL.get(entry.ending)
-            )
+            now = replace(ended, status=entry.ending, reason=None, detail=_ENDING_DETAIL.get(entry.ending))
         case RunState.NOT_CREATED if seen.reason is not None:
             now = _given_up(ended, Status.REJECTED)
-        case RunState.FAILED if entry.ending is not None and entry.ending is not Status.EXPIRED:
+        case RunState.FAILED | RunState.DELETED if entry.ending not in {None, Status.EXPIRED}:
+            assert entry.ending is not None
             now = replace(ended, status=entry.ending)
         case RunState.FAILED:
             now = _failed(ended)
@@ -274,7 +310,7 @@ def _failed(ended: Entry) -> Entry:
 def _given_up(ended: Entry, status: Status) -> Entry:
     """No attempt follows: the command ends, or holds its key until an operator acts."""
     assert ended.policy is not None
-    return replace(ended, status=Status.BLOCKED if ended.policy.on_failure is OnFailure.BLOCK else status)
+    return replace(ended, status=Status.BLOCKED if ended.policy.on_failure is OnFailure.BLOCK else status, ending=None)
 
 
 def _shrunk(entry: Entry) -> Entry:
@@ -381,13 +417,19 @@ def _outcome(entry: Entry) -> Outcome:
     )
 
 
+def _cut(detail: str | None) -> str | None:
+    if detail is None or len(detail) <= MAX_DETAIL_LENGTH:
+        return detail
+    return f"{detail[: MAX_DETAIL_LENGTH - 1]}…"
+
+
 def _dead_letter(entry: Entry, event: CommandReceived | None = None) -> DeadLetter:
     original = event.original if event else entry.original
     assert original is not None
     assert entry.reason is not None
     return DeadLetter(
         source=entry.source,
-        key=entry.key,
+        key=event.key if event else entry.key,
         original=original,
         round=entry.round,
         reason=entry.reason,

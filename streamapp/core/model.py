@@ -187,7 +187,7 @@ class Entry:
     """None once ended."""
     round: int = 1
     attempt: int = 0
-    """The last attempt that was begun; 0 before the first."""
+    """The last attempt that came to a run; 0 before the first."""
     unstarted: int = 0
     """Attempts of this round in which no task started."""
     not_before: datetime | None = None
@@ -261,9 +261,13 @@ class Outcome:
 
     @property
     def id(self) -> str:
-        """Deterministic: an outcome that is delivered twice has the same id twice."""
-        end = f"-{self.control_id}" if self.control_id else ""
-        return f"{self.source}-{self.round}.{self.attempt}-{self.status}{end}"
+        """Deterministic: an outcome that is delivered twice has the same id twice.
+
+        An answer to an instruction names neither round nor attempt: they may have gone on when it is given again.
+        """
+        if self.control_id is not None:
+            return f"{self.source}-{self.status}-{self.control_id}"
+        return f"{self.source}-{self.round}.{self.attempt}-{self.status}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
