@@ -29,11 +29,11 @@ class Route:
 
     def policy(self, command: str) -> Policy | None:
         """The policy of a command that this route takes, else None."""
-        if not self._pattern.match(command):
+        dag_id = self.dag.replace("{name}", command.partition(".")[2])
+        if not dag_id or not self._pattern.match(command):
             return None
-        name = command.partition(".")[2]
         return Policy(
-            dag_id=self.dag.replace("{name}", name),
+            dag_id=dag_id,
             ordering=self.ordering,
             on_failure=self.on_failure,
             max_attempts=self.max_attempts,
