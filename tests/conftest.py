@@ -1,0 +1,53 @@
+"""Reads: the folder of each test. Writes: markers, and the parts of the stack that all tests of a session share."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.stack import Kafka, Registry
+
+TESTS = Path(__file__).parent
+KINDS = {
+    "unit": "no I/O",
+    "properties": "generated cases, no I/O",
+    "simulation": "the real core with modelled logs, clock and crashes",
+    "contract": "one suite on the real thing and on its fake",
+    "broker": "a real Kafka and a fake Airflow",
+    "e2e": "everything real",
+    "chaos": "everything real, and killed",
+    "docs": "what the documentation says",
+    "dags": "DAGs in Airflow's own environment",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Know the markers, and start from an environment without settings."""
+    for kind, what in KINDS.items():
+        config.addinivalue_line("markers", f"{kind}: {what}")
+    for name in list(os.environ):
+        if name.startswith(("STREAMAPP_", "STACK_")):
+            del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its folder's name."""
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in KINDS:
+            item.add_marker(folder)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """One broker for all tests that bring their own topics."""
+    with Kafka(tmp_path_factory.mktemp("kafka")) as kafka:
+        yield kafka
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """One schema registry."""
+    with Registry(tmp_path_factory.mktemp("registry")) as registry:
+        yield registry

@@ -1,0 +1,112 @@
+"""Reads: whole topics, from the beginning to their present end. Writes: nothing; no offset is committed."""
+
+import io
+import json
+import struct
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from fastavro import schemaless_reader
+
+HEADER = struct.Struct(">bI")
+READ_WITHIN_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record as Kafka has it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Partition and offset."""
+        return self.partition, self.offset
+
+
+class TopicReader:
+    """All records of a topic; each reading goes on where the last one ended."""
+
+    def __init__(self, client: dict[str, str], topic: str) -> None:
+        self._topic = topic
+        # Each question for the ends waits behind a fetch.
+        settings = {"group.id": "reader", "enable.auto.commit": False, "fetch.wait.max.ms": 10}
+        self._consumer = Consumer({**client, **settings})
+        partitions = self._consumer.list_topics(topic, timeout=20).topics[topic].partitions
+        self._positions = dict.fromkeys(partitions, 0)
+        self._consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+        self._records: list[Record] = []
+
+    def read(self) -> list[Record]:
+        """Everything up to the end as it is now."""
+        deadline = time.monotonic() + READ_WITHIN_SECONDS
+        ends = {number: self._end(number) for number in self._positions}
+        while any(self._positions[number] < end for number, end in ends.items()):
+            assert time.monotonic() < deadline, f"{self._topic}: at {self._positions}, its ends are {ends}"
+            for message in self._consumer.consume(1000, timeout=0.1):
+                assert message.error() is None, message.error()
+                self._positions[message.partition()] = message.offset() + 1
+                self._records.append(_record(message))
+        return list(self._records)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
+
+    def _end(self, number: int) -> int:
+        return int(self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), timeout=20)[1])
+
+
+class Decoder:
+    """Values of the results topic as fields, read as a stranger would: JSON, or Avro with the registry's schemas."""
+
+    def __init__(self, registry_url: str | None) -> None:
+        self._registry_url = registry_url
+        self._schemas: dict[int, Any] = {}
+
+    def fields(self, value: bytes) -> dict[str, Any]:
+        """The fields; times are aware datetimes on both wires."""
+        if value[:1] != b"\0":
+            fields: dict[str, Any] = json.loads(value)
+            _read_times(fields, ("at",))
+            _read_times(fields["timings"], tuple(fields["timings"]))
+            return fields
+        _, schema_id = HEADER.unpack_from(value)
+        content = schemaless_reader(io.BytesIO(value[HEADER.size :]), self._schema(schema_id), None)
+        assert isinstance(content, dict)
+        return content
+
+    def _schema(self, schema_id: int) -> Any:
+        if schema_id not in self._schemas:
+            answer = httpx.get(f"{self._registry_url}/schemas/ids/{schema_id}").raise_for_status()
+            self._schemas[schema_id] = json.loads(answer.json()["schema"])
+        return self._schemas[schema_id]
+
+
+def _read_times(fields: dict[str, Any], names: tuple[str, ...]) -> None:
+    for name in names:
+        if fields[name] is not None:
+            assert fields[name].endswith("Z"), fields[name]
+            fields[name] = datetime.fromisoformat(fields[name])
+
+
+def _record(message: Any) -> Record:
+    return Record(
+        topic=message.topic(),
+        partition=message.partition(),
+        offset=message.offset(),
+        timestamp_ms=message.timestamp()[1],
+        key=message.key(),
+        value=message.value(),
+        headers=tuple(message.headers() or ()),
+    )
