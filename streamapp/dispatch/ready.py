@@ -2,20 +2,26 @@
 
 It is memory only and is rebuilt from the table whenever partitions are assigned: losing it loses no work. It holds a
 small note for each first entry of a key, never the commands behind it. Notes that may run stand in one queue for each
-DAG, served in turn, so that a DAG at its cap never stands in another's way; those that must wait for a time stand in a
-heap.
+DAG, served in turn, so that a DAG at its cap never stands in another's way; those that must wait for a time are sorted
+by it.
 """
 
-import heapq
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
-from itertools import count
+
+from sortedcontainers import SortedDict
 
 from streamapp.clock import Clock
 from streamapp.core.model import Entry, Source, Status
+
+OVERDUE_AGAIN_AFTER = timedelta(seconds=10)
+"""A passed deadline that led to nothing is told again: the clock of the worker that folds it may be behind."""
+
+Place = tuple[int, int]
+"""Partition and offset."""
 
 
 class Phase(Enum):
@@ -24,7 +30,7 @@ class Phase(Enum):
     QUEUED = auto()
     """May run as soon as there is a permit and room for its DAG."""
     LATER = auto()
-    """Waits for a time."""
+    """Waits for a time; or its deadline has passed, and it waits for its verdict."""
     BUSY = auto()
     """Handed to the sink."""
     REPORTED = auto()
@@ -46,10 +52,17 @@ class Note:
     run_attempt: int
     ending: bool
     """Whether it has a verdict that waits for a POST to be settled; settling needs no room for its DAG."""
+    deadline: datetime | None = None
+    """After this it is not handed out any more; None also once it is ending."""
+    settling: bool = False
+    """Whether it was ending when it was handed out."""
+    wakes_at: datetime | None = None
+    told_at: datetime | None = None
+    """When its deadline is told, or told again."""
 
     @property
-    def place(self) -> tuple[int, int]:
-        """Partition and offset: the note's name."""
+    def place(self) -> Place:
+        """The note's name."""
         return self.source.partition, self.source.offset
 
 
@@ -65,16 +78,13 @@ class Ready:
         """
         self._clock = clock
         self._wake = wake
-        self._notes: dict[tuple[int, int], Note] = {}
+        self._notes: dict[Place, Note] = {}
         self._queues: OrderedDict[str, deque[Note]] = OrderedDict()
         self._outstanding: Counter[str] = Counter()
         self._phases: Counter[Phase] = Counter()
-        self._later: list[tuple[datetime, int, Note]] = []
-        self._deadlines: list[tuple[datetime, int, Note]] = []
-        self._order = count()
+        self._later: SortedDict[tuple[datetime, Place], Note] = SortedDict()
+        self._deadlines: SortedDict[tuple[datetime, Place], Note] = SortedDict()
         self._share = (1, 1)
-        self.draining = False
-        """While partitions are being given up, nothing new starts."""
 
     # What is told
 
@@ -85,6 +95,8 @@ class Ready:
         pending = entry.dispatchable or entry.ending is not None
         if old is not None and old.phase is Phase.BUSY and pending and old.run_attempt == entry.run_attempt:
             old.ending = entry.ending is not None  # the sink has it; `done` sees to the rest
+            if old.ending:
+                self._forget_deadline(old)
             return
         if old is not None:
             self._drop(old)
@@ -98,11 +110,17 @@ class Ready:
             return  # its partition went, or another worker's report was folded meanwhile
         if retry_after is None:
             self._move(note, Phase.REPORTED)
-        elif note.ending:
-            self._enqueue(note)
+        elif note.ending and not note.settling:
+            self._enqueue(note)  # the verdict came meanwhile
         else:
             self._postpone(note, self._clock.now() + retry_after)
         self._wake()
+
+    def forget(self, note: Note) -> None:
+        """A dispatch is no longer due."""
+        if self._notes.get(note.place) is note:
+            self._drop(note)
+            self._wake()
 
     def drop(self, partitions: frozenset[int]) -> None:
         """Forget all entries of partitions that were taken away."""
@@ -130,11 +148,11 @@ class Ready:
         dag = self._open_dag()
         if dag is None:
             return None
-        note = self._queues[dag].popleft()
+        note = self._queues[dag][0]
         self._queues.move_to_end(dag)
-        if not self._queues[dag]:
-            del self._queues[dag]
+        self._leave_queue(note)
         self._move(note, Phase.BUSY)
+        note.settling = note.ending
         return note
 
     @property
@@ -143,24 +161,23 @@ class Ready:
         return self._open_dag() is not None
 
     def advance(self) -> list[Note]:
-        """Let the time pass: what was to run later may run; answers entries whose deadline has passed, once each."""
-        now = self._clock.now()
-        while self._later and self._later[0][0] <= now:
-            note = heapq.heappop(self._later)[2]
-            if self._notes.get(note.place) is note and note.phase is Phase.LATER:
-                self._enqueue(note)
-                self._wake()
-        expired: list[Note] = []
-        while self._deadlines and self._deadlines[0][0] <= now:
-            note = heapq.heappop(self._deadlines)[2]
-            if self._notes.get(note.place) is note and note.phase is not Phase.RUNNING and not note.ending:
-                expired.append(note)
-        return expired
+        """Let the time pass: what was to run later may run; answers the entries whose deadline has passed.
 
-    def next_time(self) -> datetime | None:
-        """When `advance` will have something to do."""
-        times = [heap[0][0] for heap in (self._later, self._deadlines) if heap]
-        return min(times, default=None)
+        Those are answered again after a while, until they are tracked with a verdict or a run.
+        """
+        now = self._clock.now()
+        while self._later and self._later.peekitem(0)[0][0] <= now:
+            note = self._later.peekitem(0)[1]
+            self._wake_up(note)
+            self._enqueue(note)
+            self._wake()
+        overdue: list[Note] = []
+        while self._deadlines and self._deadlines.peekitem(0)[0][0] <= now:
+            note = self._deadlines.popitem(0)[1]
+            self._set_aside(note)
+            self._tell_at(note, now + OVERDUE_AGAIN_AFTER)
+            overdue.append(note)
+        return overdue
 
     # Inside
 
@@ -185,24 +202,56 @@ class Ready:
             else:
                 self._enqueue(note)
             if entry.deadline is not None:
-                heapq.heappush(self._deadlines, (entry.deadline, next(self._order), note))
+                note.deadline = entry.deadline
+                self._tell_at(note, entry.deadline)
 
     def _drop(self, note: Note) -> None:
         self._count(note, -1)
         del self._notes[note.place]
+        self._forget_deadline(note)
+        self._wake_up(note)
         if note.phase is Phase.QUEUED:
-            queue = self._queues[note.dag_id]
-            queue.remove(note)
-            if not queue:
-                del self._queues[note.dag_id]
+            self._leave_queue(note)
 
     def _enqueue(self, note: Note) -> None:
         self._move(note, Phase.QUEUED)
-        self._queues.setdefault(note.dag_id, deque()).append(note)
+        queue = self._queues.setdefault(note.dag_id, deque())
+        if note.ending:  # it needs no room for its DAG, so it must not stand behind those that do
+            queue.appendleft(note)
+        else:
+            queue.append(note)
+
+    def _leave_queue(self, note: Note) -> None:
+        queue = self._queues[note.dag_id]
+        queue.remove(note)
+        if not queue:
+            del self._queues[note.dag_id]
 
     def _postpone(self, note: Note, until: datetime) -> None:
         self._move(note, Phase.LATER)
-        heapq.heappush(self._later, (until, next(self._order), note))
+        note.wakes_at = until
+        self._later[until, note.place] = note
+
+    def _wake_up(self, note: Note) -> None:
+        if note.wakes_at is not None:
+            del self._later[note.wakes_at, note.place]
+            note.wakes_at = None
+
+    def _tell_at(self, note: Note, at: datetime) -> None:
+        note.told_at = at
+        self._deadlines[at, note.place] = note
+
+    def _forget_deadline(self, note: Note) -> None:
+        if note.told_at is not None:
+            del self._deadlines[note.told_at, note.place]
+        note.told_at = note.deadline = None
+
+    def _set_aside(self, note: Note) -> None:
+        """Don't hand out a note whose deadline has passed; what the sink has, it has."""
+        if note.phase is Phase.QUEUED:
+            self._leave_queue(note)
+            self._move(note, Phase.LATER)
+        self._wake_up(note)
 
     def _move(self, note: Note, phase: Phase) -> None:
         self._count(note, -1)
@@ -217,13 +266,15 @@ class Ready:
                 del self._outstanding[note.dag_id]
 
     def _open_dag(self) -> str | None:
-        if self.draining:
-            return None
-        for dag, queue in self._queues.items():
-            note = queue[0]
-            if note.ending or self._outstanding[dag] < self._cap(note):
+        for dag, queue in tuple(self._queues.items()):
+            while queue and self._overdue(queue[0]):
+                self._set_aside(queue[0])
+            if queue and (queue[0].ending or self._outstanding[dag] < self._cap(queue[0])):
                 return dag
         return None
+
+    def _overdue(self, note: Note) -> bool:
+        return note.deadline is not None and note.deadline <= self._clock.now()
 
     def _cap(self, note: Note) -> int:
         owned, total = self._share
