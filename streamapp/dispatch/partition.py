@@ -4,7 +4,7 @@ The overlay holds what folds have decided and the changelog has not acknowledged
 queue is remembered, because a queue's front is full of removed rows that a database would have to step over.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import merge
 from itertools import groupby
@@ -39,14 +39,11 @@ class Partition:
 
     def entry(self, key: bytes | None, offset: int) -> Entry | None:
         """The entry of a record, wherever its row stands."""
-        places: list[EntryKey] = [Settled(key, offset), Free(offset)]
-        if key is not None:
-            places.append(Queued(key, offset))
-        for where in places:
-            row = self.row(where)
-            if isinstance(row, Entry):
-                return row
-        return None
+        return _find(self.row, key, offset)
+
+    def safe_entry(self, key: bytes | None, offset: int) -> Entry | None:
+        """The entry of a record as the changelog has it for certain: on what it shows, one may act."""
+        return _find(self._stored, key, offset)
 
     def holder(self, command_id: str) -> Holder | None:
         """Who holds a command id."""
@@ -69,16 +66,17 @@ class Partition:
 
     def row(self, key: RowKey) -> Row | None:
         """A row, None where there is none."""
-        raw = self._codec.encode_key(key)
+        raw = self._codec.row_key(key)
         pending: PendingRow | None = self._overlay.get(raw)
-        if pending is not None:
-            return pending.row
-        value = self._ledger.get(self.number, raw)
-        return None if value is None else self._codec.decode_row(key, value)
+        return self._stored(key) if pending is None else pending.row
+
+    def _stored(self, key: RowKey) -> Row | None:
+        value = self._ledger.get(self.number, self._codec.row_key(key))
+        return None if value is None else self._codec.parse_row(value)
 
     def rows(self, start: RowKey | bytes) -> Iterator[tuple[RowKey, Row]]:
         """All rows from a key on, in the order of their bytes."""
-        raw = start if isinstance(start, bytes) else self._codec.encode_key(start)
+        raw = start if isinstance(start, bytes) else self._codec.row_key(start)
         pending = ((key, 0, self._overlay[key]) for key in self._overlay.irange(minimum=raw))
         disk = self._ledger.scan(self.number, raw)
         stored = ((key, 1, value) for key, value in disk)
@@ -86,7 +84,7 @@ class Partition:
             for key, found in groupby(merge(pending, stored, key=lambda item: item[:2]), key=lambda item: item[0]):
                 newest = next(found)[2]
                 name = self._codec.parse_key(key)
-                row = newest.row if isinstance(newest, PendingRow) else self._codec.decode_row(name, newest)
+                row = newest.row if isinstance(newest, PendingRow) else self._codec.parse_row(newest)
                 if row is not None:
                     yield name, row
         finally:
@@ -96,10 +94,10 @@ class Partition:
 
     def encode(self, change: Change) -> PendingRow:
         """A change as a row to be sent."""
-        key = self._codec.encode_key(change.key)
+        key = self._codec.row_key(change.key)
         if isinstance(change, Delete):
             return PendingRow(key, None, None)
-        return PendingRow(key, change.row, self._codec.encode_row(change.row))
+        return PendingRow(key, change.row, self._codec.row_value(change.row))
 
     def lay(self, change: Change, pending: PendingRow) -> None:
         """Let reads see a change that is on its way."""
@@ -152,3 +150,14 @@ class Partition:
             if moved_on is None:
                 return where.key, row
         return None
+
+
+def _find(read: Callable[[RowKey], Row | None], key: bytes | None, offset: int) -> Entry | None:
+    places: list[EntryKey] = [Settled(key, offset), Free(offset)]
+    if key is not None:
+        places.append(Queued(key, offset))
+    for where in places:
+        row = read(where)
+        if isinstance(row, Entry):
+            return row
+    return None
