@@ -24,6 +24,8 @@ class Config:
     kafka_properties: str = ""  # a file whose server properties win over the built-in ones
     registry_port: int = 8081
     airflow_port: int = 8080
+    airflow_password: str = ""  # of the user `admin`; empty: one is made and kept under the state folder
+    postgres_port: int = 15432
     smtp_port: int = 1025
     worker1_port: int = 6066
     worker2_port: int = 6067

@@ -1,16 +1,15 @@
 """Reads: the pinned poms and requirements. Writes: jars under .cache/stack and the environment .airflow-venv."""
 
-import fcntl
 import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 from stack.config import CACHE, ROOT, StackError
+from stack.part import locked
 
 AIRFLOW_VENV = ROOT / ".airflow-venv"
 AIRFLOW_REQUIREMENTS = ROOT / "requirements" / "airflow.txt"
@@ -28,7 +27,7 @@ def registry() -> Path:
 
 def airflow() -> Path:
     """Return the environment that has Airflow, made if need be."""
-    with _lock(CACHE / "airflow.lock"):
+    with locked(CACHE / "airflow.lock"):
         stamp = AIRFLOW_VENV / "requirements.sha256"
         wanted = _digest(AIRFLOW_REQUIREMENTS)
         if stamp.exists() and stamp.read_text() == wanted:
@@ -76,7 +75,7 @@ def _maven(name: str) -> Path:
     if missing:
         raise StackError(f"{' and '.join(missing)} not found: apt-get install -y openjdk-17-jre-headless maven")
     # Maven's local repository does not bear two downloads at once.
-    with _lock(CACHE / "maven.lock"):
+    with locked(CACHE / "maven.lock"):
         if not target.exists():
             unfinished = target.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -105,14 +104,6 @@ def _run(argv: list[str]) -> None:
     if done.returncode:
         sys.stderr.write(done.stdout + done.stderr)
         raise StackError(f"`{' '.join(argv[:3])} …` ended with {done.returncode}; what it printed stands above")
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 if __name__ == "__main__":

@@ -1,23 +1,25 @@
 """Reads: a part's own probes. Writes: nothing. What a part of the stack is, and the probes that parts share."""
 
+import fcntl
+import time
 import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from stack.config import Config
+from stack.config import Config, StackError
 
 
 @dataclass(frozen=True)
 class Command:
-    """A program to run in the part's place."""
+    """A program to run in the part's place, and what its environment has besides this process's."""
 
     argv: Sequence[str]
-    environment: dict[str, str]
-    directory: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Part(ABC):
@@ -31,8 +33,13 @@ class Part(ABC):
 
     @property
     def state(self) -> Path:
-        """The part's own folder under the state directory."""
+        """The part's own folder under the state directory; its program runs there."""
         return self.config.state / self.name
+
+    @property
+    def session_file(self) -> Path:
+        """Where the number of the part's session is kept."""
+        return self.state / "session"
 
     def prepare(self) -> None:  # noqa: B027 (most parts need nothing)
         """Make what the program needs before its start; harmless when repeated."""
@@ -46,12 +53,30 @@ class Part(ABC):
         """Return why the part can't be used yet, or None when it answers."""
 
 
-def http_problem(url: str, timeout_seconds: float = 2.0) -> str | None:
+def http_problem(url: str, headers: Mapping[str, str] | None = None) -> str | None:
     """Return why a GET of this address does not answer 200, or None."""
     try:
-        with urllib.request.urlopen(url, timeout=timeout_seconds) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers or {})), timeout=2) as answer:
             return None if answer.status == 200 else f"{url} answers {answer.status}"
     except urllib.error.HTTPError as error:
         return f"{url} answers {error.code}"
-    except (OSError, urllib.error.URLError) as error:
+    except OSError as error:
         return f"{url}: {getattr(error, 'reason', error)}"
+
+
+def wait_for(part: Part, deadline_seconds: float) -> None:
+    """Wait until another part answers."""
+    deadline = time.monotonic() + deadline_seconds
+    while problem := part.waiting_for():
+        if time.monotonic() > deadline:
+            raise StackError(f"{part.name} does not answer: {problem}")
+        time.sleep(0.1)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process at a time do this."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,7 +1,12 @@
 """Reads: nothing. Writes: nothing. The parts by name, as the Procfile and the tests call them."""
 
+from stack.airflow import AirflowApi, AirflowDagProcessor, AirflowScheduler
 from stack.kafka import Kafka
+from stack.mail import Mail
 from stack.part import Part
+from stack.postgres import Postgres
 from stack.registry import Registry
 
-PARTS: dict[str, type[Part]] = {part.name: part for part in (Kafka, Registry)}
+PARTS: dict[str, type[Part]] = {
+    part.name: part for part in (Kafka, Registry, Mail, Postgres, AirflowApi, AirflowScheduler, AirflowDagProcessor)
+}

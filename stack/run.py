@@ -1,15 +1,12 @@
 """Reads: a part's name. Writes: its pid file and log. Becomes that part: `python -m stack.run kafka`."""
 
-import json
 import os
 import shutil
 import signal
 import socket
 import sys
-import time
 
-import psutil
-
+from stack import sessions
 from stack.config import HOST, Config, StackError, variable
 from stack.part import Part
 from stack.parts import PARTS
@@ -19,22 +16,24 @@ GRACE_SECONDS = 10
 
 def main() -> None:
     """Prepare the part, then replace this process by its program."""
+    name = sys.argv[1]
     try:
         config = Config.from_environment()
-        part = PARTS[sys.argv[1]](config)
+        part = PARTS[name](config)
+        part.state.mkdir(parents=True, exist_ok=True)
+        os.chdir(part.state)
         _log_to_file(part)
-        _note_pid(part)
+        part.session_file.write_text(str(os.getsid(0)))
         if config.lifeline == "stdin":
-            _end_with_stdin()
+            _end_with_stdin(part)
         check_ports(part)
         part.prepare()
         command = part.command()
         if shutil.which(command.argv[0]) is None:
             raise StackError(f"{command.argv[0]} not found: apt-get install -y openjdk-17-jre-headless maven")
     except StackError as error:
-        sys.exit(f"stack: {sys.argv[1]}: {error}")
-    os.chdir(command.directory)
-    os.execvpe(command.argv[0], list(command.argv), command.environment)
+        sys.exit(f"stack: {name}: {error}")
+    os.execvpe(command.argv[0], list(command.argv), {**os.environ, **command.environment})
 
 
 def check_ports(part: Part) -> None:
@@ -58,35 +57,16 @@ def _log_to_file(part: Part) -> None:
         os.dup2(log, sys.stderr.fileno())
 
 
-def _note_pid(part: Part) -> None:
-    folder = part.config.state / "run"
-    folder.mkdir(parents=True, exist_ok=True)
-    # The start time tells this process from a later one with the same number.
-    note = {"pid": os.getpid(), "created": psutil.Process().create_time()}
-    (folder / f"{part.name}.json").write_text(json.dumps(note))
-
-
-def _end_with_stdin() -> None:
-    """Leave a child behind that ends this process group once standard input closes, however that came about."""
+def _end_with_stdin(part: Part) -> None:
+    """Leave a child behind that ends the part once standard input closes, however that came about."""
     if os.fork():
         return
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while os.read(sys.stdin.fileno(), 1):
         pass
-    group = os.getpgid(0)
-    os.killpg(group, signal.SIGTERM)
-    deadline = time.monotonic() + GRACE_SECONDS
-    while time.monotonic() < deadline and any(_in_group(process, group) for process in psutil.process_iter()):
-        time.sleep(0.1)
-    os.killpg(group, signal.SIGKILL)
-
-
-def _in_group(process: psutil.Process, group: int) -> bool:
-    try:
-        return process.pid != os.getpid() and os.getpgid(process.pid) == group
-    except ProcessLookupError:
-        return False
+    sessions.end(os.getsid(0), part.state, GRACE_SECONDS)
+    os._exit(0)
 
 
 if __name__ == "__main__":

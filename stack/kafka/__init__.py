@@ -1,7 +1,6 @@
 """Reads: its ports and folder from Config. Writes: the broker's properties and data. Kafka, KRaft, one node."""
 
 import logging
-import os
 import subprocess
 from pathlib import Path
 from typing import ClassVar
@@ -39,7 +38,7 @@ class Kafka(Part):
 
     def command(self) -> Command:
         """Return the broker's command line."""
-        return Command([*self._java("512m"), "kafka.Kafka", str(self._properties_file)], dict(os.environ), self.state)
+        return Command([*self._java("512m"), "kafka.Kafka", str(self._properties_file)])
 
     def waiting_for(self) -> str | None:
         """Ask for metadata."""

@@ -1,6 +1,5 @@
 """Reads: its port and folder from Config. Writes: its schemas under the state directory. Apicurio's registry."""
 
-import os
 from typing import ClassVar
 
 from stack import fetch
@@ -16,17 +15,15 @@ class Registry(Part):
 
     def command(self) -> Command:
         """Return the registry's command line."""
-        self.state.mkdir(parents=True, exist_ok=True)
         jar = fetch.registry() / "apicurio-registry-app-3.0.9-runner.jar"
         environment = {
-            **os.environ,
             "QUARKUS_HTTP_HOST": HOST,
             "QUARKUS_HTTP_PORT": str(self.config.registry_port),
             "QUARKUS_HTTP_ACCESS_LOG_ENABLED": "false",
             # On disk and at once: a schema id must mean the same as long as Kafka holds records that name it.
             "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{self.state / 'schemas'};WRITE_DELAY=0",
         }
-        return Command(["java", "-Xmx256m", "-jar", str(jar)], environment, self.state)
+        return Command(["java", "-Xmx256m", "-jar", str(jar)], environment)
 
     def waiting_for(self) -> str | None:
         """Ask for the subjects."""

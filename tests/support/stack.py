@@ -19,11 +19,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Self
 
+from stack.airflow import USERNAME, token
 from stack.config import HOST, PORTS, ROOT, Config, variable
 from stack.kafka import metadata_problem
+from stack.mail import mails
 from stack.parts import PARTS
 
 _given_out: set[int] = set()
@@ -54,7 +57,7 @@ def private(state: Path, **settings: str) -> Config:
 class PartProcess:
     """One part of the stack as a process of this test session."""
 
-    deadline_seconds = 60.0
+    deadline_seconds = 120.0  # minutes of a busy machine count too
 
     def __init__(self, name: str, config: Config) -> None:
         self.part = PARTS[name](config)
@@ -211,6 +214,68 @@ class Registry(PartProcess):
     def url(self) -> str:
         """Its Confluent-compatible API."""
         return self.config.registry_url
+
+
+class Mail(PartProcess):
+    """A mail server that delivers into a folder."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__("mail", private(directory))
+
+    @property
+    def mails(self) -> list[EmailMessage]:
+        """What has arrived so far, oldest first."""
+        return mails(self.config)
+
+
+class Airflow:
+    """A whole Airflow with its database: the DAGs of dags/, unpaused; mails go to `smtp_port`."""
+
+    username = USERNAME
+    password = "airflow-secret"
+
+    def __init__(self, directory: Path, smtp_port: int | None = None) -> None:
+        mail = {"smtp_port": str(smtp_port)} if smtp_port else {}
+        self.config = private(directory, airflow_password=self.password, **mail)
+        names = ("postgres", "airflow-api", "airflow-scheduler", "airflow-dag-processor")
+        self.parts = {name: PartProcess(name, self.config) for name in names}
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Its pages and API."""
+        return self.config.airflow_url
+
+    @property
+    def log(self) -> str:
+        """What its processes have printed."""
+        return "\n".join(f"== {name}\n{part.log}" for name, part in self.parts.items())
+
+    def token(self) -> str:
+        """Log in."""
+        return token(self.config)
+
+    def start(self) -> None:
+        """Start all its processes and wait until they answer."""
+        try:
+            for part in self.parts.values():
+                part.start(wait=False)
+            for part in self.parts.values():
+                part.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End all its processes, the database last."""
+        for part in reversed(self.parts.values()):
+            part.stop()
 
 
 @contextmanager
