@@ -46,11 +46,12 @@ class Results:
         )
         try:
             await topics.start(self._consumer, self._settings)
-            self._consumer.assign(partitions)
-            self._ends = await self._consumer.end_offsets(partitions)
-            starts = await self._consumer.beginning_offsets(partitions) if self._from_beginning else self._ends
-            for partition, offset in starts.items():
-                self._consumer.seek(partition, offset)
+            with topics.answering(self._settings):
+                self._consumer.assign(partitions)
+                self._ends = await self._consumer.end_offsets(partitions)
+                starts = await self._consumer.beginning_offsets(partitions) if self._from_beginning else self._ends
+                for partition, offset in starts.items():
+                    self._consumer.seek(partition, offset)
         except BaseException:
             await self._consumer.stop()
             raise
@@ -64,7 +65,9 @@ class Results:
     async def read(self) -> list[Outcome]:
         """What came next; empty when nothing came for a while."""
         outcomes = []
-        for records in (await self._consumer.getmany(timeout_ms=WAIT_MS)).values():
+        with topics.answering(self._settings):
+            batches = await self._consumer.getmany(timeout_ms=WAIT_MS)
+        for records in batches.values():
             for record in records:
                 outcome = await self._codec.decode(record.key, record.value)
                 if outcome is None:

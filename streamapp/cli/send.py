@@ -5,7 +5,9 @@ import random
 import sys
 import zlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,10 @@ from streamapp.wire.codec import CommandEncoder
 
 UNDER_WAY = 2000
 """Records sent and not yet acknowledged; enough to keep the connection busy, few enough to report steadily."""
+
+ACKNOWLEDGED_WITHIN = timedelta(seconds=30)
+"""An idempotent producer tries for ever by itself; shorter, and a broker's restart would end a long file."""
+STOPPED_WITHIN = timedelta(seconds=5)
 
 Partitioner = Callable[[bytes | None, Sequence[int], Sequence[int]], int]
 
@@ -86,9 +92,7 @@ def send(
         raise click.UsageError("give --command or --file (with --topic alone, an example command is sent)")
     drafts = asyncio.run(_drafts(settings, given, file))
     topic = topic or settings.commands_topic
-    failed = asyncio.run(_deliver(settings, topic, drafts, PARTITIONERS[partitioner], as_json=as_json))
-    if failed:
-        raise click.ClickException(f"{failed} of {len(drafts)} commands were not delivered")
+    asyncio.run(_deliver(settings, topic, drafts, PARTITIONERS[partitioner], as_json=as_json))
 
 
 async def _drafts(settings: Settings, given: dict[str, str | None], file: str | None) -> list[Draft]:
@@ -112,8 +116,8 @@ def _text(file: str) -> str:
 
 async def _deliver(
     settings: Settings, topic: str, drafts: list[Draft], partitioner: Partitioner, *, as_json: bool
-) -> int:
-    """Send them in order; tell where each went. Returns how many were not delivered."""
+) -> None:
+    """Send them in order; tell where each went. The first that is not acknowledged ends it: order matters."""
     encoder = CommandEncoder(registry_of(settings), topic)
     await encoder.start()
     await _check_exists(settings, topic)
@@ -125,37 +129,45 @@ async def _deliver(
         partitioner=partitioner,
         request_timeout_ms=15_000,
     )
-    failed = 0
-    under_way: deque[tuple[Draft, asyncio.Future[Any]]] = deque()
-
-    async def settle_first() -> None:
-        nonlocal failed
-        draft, future = under_way.popleft()
-        try:
-            _report(draft, await future, as_json=as_json)
-        except KafkaError as error:
-            failed += 1
-            say(f"{draft.place}: not delivered: {error}")
-        progress.update(1)
-
+    delivered = 0
     try:
         await topics.start(producer, settings)
         quiet = len(drafts) < UNDER_WAY or sys.stdout.isatty()
         with click.progressbar(length=len(drafts), label="sending", file=sys.stderr, hidden=quiet) as progress:
-            for draft in drafts:
-                try:
-                    sent = await producer.send(topic, encoder.encode(draft.record), key=draft.key)
-                except KafkaError as error:
-                    sent = asyncio.get_running_loop().create_future()
-                    sent.set_exception(error)
-                under_way.append((draft, sent))
-                while under_way and (under_way[0][1].done() or len(under_way) > UNDER_WAY):
-                    await settle_first()
-            while under_way:
-                await settle_first()
+            async for draft, place in _acknowledged(producer, topic, encoder, drafts):
+                _report(draft, place, as_json=as_json)
+                delivered += 1
+                progress.update(1)
+    except (KafkaError, TimeoutError) as error:
+        first = drafts[delivered].place
+        what = f"{first}: not acknowledged ({error or type(error).__name__}); {delivered} of {len(drafts)} were"
+        raise click.ClickException(
+            f"{what}, the rest may have arrived or not: with ids it is safe to send them again"
+        ) from None
     finally:
-        await producer.stop()
-    return failed
+        # It waits for ever for a broker that is away.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOPPED_WITHIN.total_seconds()):
+                await producer.stop()
+
+
+async def _acknowledged(
+    producer: AIOKafkaProducer, topic: str, encoder: CommandEncoder, drafts: list[Draft]
+) -> AsyncIterator[tuple[Draft, Any]]:
+    under_way: deque[tuple[Draft, asyncio.Future[Any]]] = deque()
+    for draft in drafts:
+        under_way.append((draft, await producer.send(topic, encoder.encode(draft.record), key=draft.key)))
+        while under_way[0][1].done() or len(under_way) > UNDER_WAY:
+            yield await _first(under_way)
+            if not under_way:
+                break
+    while under_way:
+        yield await _first(under_way)
+
+
+async def _first(under_way: deque[tuple[Draft, asyncio.Future[Any]]]) -> tuple[Draft, Any]:
+    draft, future = under_way.popleft()
+    return draft, await asyncio.wait_for(future, ACKNOWLEDGED_WITHIN.total_seconds())
 
 
 async def _check_exists(settings: Settings, topic: str) -> None:

@@ -7,8 +7,8 @@ together. It is never altered here, since that would move keys to other partitio
 import logging
 import re
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
@@ -148,14 +148,24 @@ async def start(client: ClientT, settings: Settings) -> ClientT:
     return client
 
 
+@contextmanager
+def answering(settings: Settings) -> Iterator[None]:
+    """Turns what aiokafka raises into `Unavailable`."""
+    try:
+        yield
+    except errors.KafkaError as error:
+        raise Unavailable(_unreachable(settings, str(error))) from error
+
+
 @asynccontextmanager
 async def admin(settings: Settings) -> AsyncIterator[Any]:
     """An admin client, started and closed. Raises as `start` does."""
     client = AIOKafkaAdminClient(**client_arguments(settings), request_timeout_ms=15_000)
     try:
-        yield await start(client, settings)
-    except (errors.KafkaError, TimeoutError) as error:
-        raise Unavailable(_unreachable(settings, str(error))) from error
+        with answering(settings):
+            yield await start(client, settings)
+    except TimeoutError:
+        raise Unavailable(_unreachable(settings, "it took too long")) from None
     finally:
         await client.close()
 

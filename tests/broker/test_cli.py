@@ -30,6 +30,7 @@ from tests.support.stack import Kafka, Registry
 
 PARTITIONS = 4
 Run = Callable[..., Result]
+STREAMAPP = [str(Path(sys.executable).with_name("streamapp"))]
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +231,28 @@ def test_send_to_a_topic_that_is_not_there(run: Run) -> None:
     assert "does not exist; run `streamapp topics --create`" in done.stderr
 
 
+def test_a_broker_that_dies_ends_a_long_file(topic: str, kafka: Kafka, environ: dict[str, str], tmp_path: Path) -> None:
+    lines = [json.dumps({"command": "app.probe", "params": {"n": n}, "key": "k"}) for n in range(20000)]
+    (tmp_path / "many.jsonl").write_text("\n".join(lines))
+    call = [*STREAMAPP, "send", "--file", "many.jsonl"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(call, env=environ, bufsize=0, **pipes) as process:
+        assert process.stdout
+        process.stdout.read(1)
+        # Nobody reads on: the sender stops at a full pipe, long before the end of the file.
+        kafka.kill()
+        try:
+            out, err = (data.decode() for data in process.communicate(timeout=60))
+        finally:
+            kafka.start()
+    delivered = out.count("\n")
+    assert process.returncode == 1
+    assert 0 < delivered < len(lines)
+    assert f"many.jsonl: line {delivered + 1}: not acknowledged (" in err
+    assert f"{delivered} of 20000 were" in err
+    assert "Traceback" not in err
+
+
 def test_send_avro_with_a_registry(run: Run, topic: str, kafka: Kafka, registry: Registry) -> None:
     done = run(
         "send", "--command", "app.probe", "--key", "k", "--deadline", "2030-01-01T00:00:00Z",
@@ -315,11 +338,9 @@ def test_tail_passes_over_what_is_no_outcome(run: Run, topic: str, kafka: Kafka)
 
 def test_tail_ends_quietly_when_interrupted(topic: str, kafka: Kafka, environ: dict[str, str]) -> None:
     publish(kafka, f"{topic}-results", outcome("a", Status.SUCCEEDED))
-    call = [sys.executable, "-c", "from streamapp.cli.main import main; main()", "tail", "--from", "beginning"]
-    with subprocess.Popen(
-        call, env=environ | {"PYTHONPATH": str(Path(__file__).parents[2])}, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
+    call = [*STREAMAPP, "tail", "--from", "beginning"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(call, env=environ, text=True, **pipes) as process:
         assert process.stdout
         assert process.stderr
         assert "succeeded" in process.stdout.readline()
