@@ -19,7 +19,8 @@ from streamapp.core.decide import decide
 from streamapp.core.effects import Decision, Effect, Track
 from streamapp.core.errors import TooLarge, Unsafe
 from streamapp.core.events import CommandReceived, Event
-from streamapp.core.model import Command, Reason, Rejection
+from streamapp.core.key import usable_key
+from streamapp.core.model import Original, Reason, Rejection
 from streamapp.dispatch.partition import Partition, PendingRow
 from streamapp.dispatch.ports import Index, Ledger, Outlet, Receipt
 
@@ -79,34 +80,46 @@ class Folds:
     def fold(self, source: SourcePartition, partition: Partition, event: Event, ack: Callable[[], None]) -> Decision:
         """Take one event, in the offset order of its source partition; the steps follow by themselves.
 
+        Whatever goes wrong stops the worker: an event that was not folded must not be followed by others.
+
         Raises:
-            Unsafe: nothing was sent and the worker has to stop.
+            Unsafe: an earlier fold failed.
         """
         if self.failed is not None:
-            raise Unsafe("an earlier send failed") from self.failed
-        decision, fold = self._prepare(source, partition, event, ack)
-        self._acking[source].append(fold)
-        self._logging[partition.number].append(fold)
-        for change, row in zip(decision.changes, fold.rows, strict=True):
-            partition.lay(change, row)
-            fold.logged.append(self._ledger.append(partition.number, row.key, row.value))
-        self._when(fold.logged, ("logged", partition.number), lambda: self._enter(partition))
+            raise Unsafe("an earlier fold failed") from self.failed
+        try:
+            decision, fold = self._prepare(source, partition, event, ack)
+            self._begin(fold, decision)
+        except Exception as error:
+            self.stop(error)
+            raise
         return decision
+
+    def pass_over(self, source: SourcePartition, partition: Partition, ack: Callable[[], None]) -> None:
+        """Ack a record that means nothing, in its turn."""
+        self._begin(_Fold(source, partition, ack, [], [], []), Decision())
+
+    def _begin(self, fold: _Fold, decision: Decision) -> None:
+        number = fold.partition.number
+        self._acking[fold.source].append(fold)
+        self._logging[number].append(fold)
+        for change, row in zip(decision.changes, fold.rows, strict=True):
+            fold.partition.lay(change, row)
+            fold.logged.append(self._ledger.append(number, row.key, row.value))
+        self._when(fold.logged, (self._enter, number), lambda: self._enter(number))
 
     def _prepare(
         self, source: SourcePartition, partition: Partition, event: Event, ack: Callable[[], None]
     ) -> tuple[Decision, _Fold]:
-        decision = decide(partition, event)
-        try:
-            return decision, self._encoded(source, partition, decision, ack)
-        except TooLarge as error:
-            if not (isinstance(event, CommandReceived) and isinstance(event.content, Command)):
-                raise Unsafe(f"what follows from {event} does not fit into Kafka: {error}") from error
-            rejection = Rejection(
-                reason=Reason.TOO_LARGE, detail=str(error), id=event.content.id, command=event.content.command
-            )
-            decision = decide(partition, replace(event, content=rejection, policy=None))
-            return decision, self._encoded(source, partition, decision, ack)
+        while True:
+            decision = decide(partition, event)
+            try:
+                return decision, self._encoded(source, partition, decision, ack)
+            except TooLarge as error:
+                smaller = _smaller(event, error)
+                if smaller is None:
+                    raise Unsafe(f"what follows from a record of {source} does not fit into Kafka: {error}") from error
+                event = smaller
 
     def _encoded(
         self, source: SourcePartition, partition: Partition, decision: Decision, ack: Callable[[], None]
@@ -117,20 +130,20 @@ class Folds:
         sends = [self._outlet.prepare(effect) for effect in decision.effects if not isinstance(effect, Track)]
         return _Fold(source, partition, ack, rows, list(decision.effects), sends)
 
-    def _enter(self, partition: Partition) -> None:
+    def _enter(self, number: int) -> None:
         """Step 2 and 3, for all folds at the front whose rows are acknowledged."""
-        queue = self._logging[partition.number]
+        queue = self._logging[number]
         safe: list[_Fold] = []
         while queue and all(receipt.done() for receipt in queue[0].logged):
             safe.append(queue.popleft())
         receipts = [receipt for fold in safe for receipt in fold.logged]
-        rows = [row for fold in safe for row in fold.rows]
         for receipt in receipts:
             receipt.result()
-        if rows:
-            self._ledger.enter(partition.number, [(row.key, row.value) for row in rows], receipts[-1])
-        for row in rows:
-            partition.entered(row)
+        if receipts:
+            self._ledger.enter(number, [(row.key, row.value) for fold in safe for row in fold.rows], receipts[-1])
+        for fold in safe:
+            for row in fold.rows:
+                fold.partition.entered(row)
         for fold in safe:
             self._leave(fold)
 
@@ -139,7 +152,7 @@ class Folds:
         for effect in fold.effects:
             if isinstance(effect, Track):
                 self._index.track(effect.entry)
-        self._when(fold.sent, fold.source, lambda: self._ack(fold.source))
+        self._when(fold.sent, (self._ack, fold.source), lambda: self._ack(fold.source))
 
     def _ack(self, source: SourcePartition) -> None:
         """Step 4, in offset order."""
@@ -186,3 +199,17 @@ class Folds:
         if self.failed is None:
             self.failed = error
             self._fail(error)
+
+
+def _smaller(event: Event, error: TooLarge) -> Event | None:
+    """The same record, with less to follow from it: first it is rejected, then its dead letter names it only."""
+    if not isinstance(event, CommandReceived):
+        return None
+    content = event.content
+    if not isinstance(content, Rejection):
+        rejection = Rejection(reason=Reason.TOO_LARGE, detail=str(error), id=content.id, command=content.command)
+        return replace(event, content=rejection, policy=None)
+    if event.original == Original(None):
+        return None
+    detail = f"its bytes are too many for a dead letter and stand at {event.source} only; {content.detail}"
+    return replace(event, key=usable_key(event.key), original=Original(None), content=replace(content, detail=detail))
