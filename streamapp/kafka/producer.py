@@ -11,6 +11,9 @@ from typing import Any
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import FutureMessage
 
+_NOTHING = object()
+"""Stands for a null value where the key is null, too: aiokafka refuses to send that, although Kafka takes it."""
+
 
 class StrictProducer(driver.Producer):  # type: ignore[misc]
     """Idempotent, acknowledged by all replicas in sync, and silent after a failure."""
@@ -40,6 +43,12 @@ class StrictProducer(driver.Producer):  # type: ignore[misc]
         fut.add_done_callback(self._note)
         super().send_soon(fut)
 
+    async def send(self, topic: str, key: bytes | None, value: Any, *args: Any, **kwargs: Any) -> Any:
+        """Send a record; also one without key and value, which is what the dead letter of such a record is."""
+        if key is None and value is None:
+            value = _NOTHING
+        return await super().send(topic, key, value, *args, **kwargs)
+
     async def flush(self) -> None:
         """Nothing to do: an event is acked only once all that followed from it was acknowledged."""
 
@@ -49,4 +58,9 @@ class StrictProducer(driver.Producer):  # type: ignore[misc]
             self.failed = error
 
     def _settings_extra(self) -> Mapping[str, Any]:
-        return {**super()._settings_extra(), "acks": "all", "enable_idempotence": True}
+        own = {"acks": "all", "enable_idempotence": True, "value_serializer": _to_bytes}
+        return {**super()._settings_extra(), **own}
+
+
+def _to_bytes(value: Any) -> bytes | None:
+    return None if value is _NOTHING else value
