@@ -10,10 +10,9 @@ from tests.support.airflow_api import FakeAirflowProcess
 from tests.support.installation import Installation, command
 from tests.support.stack import Kafka
 
+
 @pytest.fixture(scope="module")
-def pair(
-    kafka: Kafka, airflow: FakeAirflowProcess, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Installation]:
+def pair(kafka: Kafka, airflow: FakeAirflowProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     with Installation("pair", tmp_path_factory.mktemp("pair"), kafka, airflow) as pair:
         pair.create_topics()
         pair.start_workers("one", "two")

@@ -132,6 +132,7 @@ class Installation:
             worker.kill()
         for reader in self._readers.values():
             reader.close()
+        self._producer.close()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -145,10 +146,10 @@ class Installation:
 
     # Workers
 
-    def worker(self, name: str, **settings: str) -> Worker:
+    def worker(self, name: str, *sabotage: str, **settings: str) -> Worker:
         """A worker that is not started yet; settings go over the installation's own."""
         changed = {f"STREAMAPP_{field.upper()}": value for field, value in settings.items()}
-        worker = self.workers[name] = Worker(name, self._directory, self.environment | changed)
+        worker = self.workers[name] = Worker(name, self._directory, self.environment | changed, sabotage)
         return worker
 
     def start_workers(self, *names: str) -> list[Worker]:
@@ -188,7 +189,10 @@ class Installation:
 
     def records(self, end: str = "") -> list[Record]:
         """All records of a topic: the commands, or those of the topic whose name ends so."""
-        name = self.name + end
+        return self.records_of(self.name + end)
+
+    def records_of(self, name: str) -> list[Record]:
+        """All records of a topic."""
         if name not in self._readers:
             self._readers[name] = TopicReader(self._kafka.client, name)
         return self._readers[name].read()
