@@ -283,7 +283,7 @@ class FakeAirflow:
             raise Problem(422, f"1 validation error for LoginBody\n  Field required [input_value={body!r}]")
         if (body["username"], body["password"]) != (self.username, self.password):
             raise Problem(401, "Invalid credentials")
-        now = int(time.time())
+        now = time.time()
         claims = {
             "sub": self.username,
             "jti": secrets.token_hex(8),

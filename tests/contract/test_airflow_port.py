@@ -1,0 +1,372 @@
+"""What the port promises, against the fake and against a real Airflow: one suite keeps the two alike."""
+
+import asyncio
+import secrets
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from streamapp.airflow.api_v2 import PAGE, AirflowV2
+from streamapp.airflow.port import (
+    AirflowUnavailable,
+    Created,
+    DagMissing,
+    DagRunState,
+    Exists,
+    Refused,
+    TurnedAway,
+)
+from streamapp.clock import SystemClock
+from streamapp.core.model import Reason
+from streamapp.core.run_id import MAX_LENGTH, run_id
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.timeout(180)  # the first test waits for the real Airflow's start
+
+MOMENT = timedelta(minutes=1)
+
+
+def connect(server, **arguments):
+    arguments = {"username": server.username, "password": server.password, "clock": SystemClock()} | arguments
+    return AirflowV2(server.url, **arguments)
+
+
+@pytest.fixture
+async def airflow(server):
+    airflow = connect(server)
+    if server not in ready:
+        for dag_id in ("probe", "strict", "parked"):
+            await until(lambda dag_id=dag_id: is_known(airflow, dag_id), within_seconds=90)
+        ready.add(server)
+    yield airflow
+    await airflow.close()
+
+
+ready = set()
+"""Servers that are known to have parsed their DAGs."""
+
+
+async def is_known(airflow, dag_id):
+    return not isinstance(await airflow.trigger(dag_id, "known", {"email": "a@b", "seconds": 0}), DagMissing)
+
+
+@pytest.fixture
+async def operator(server):
+    """A person with a browser, who may delete and clear runs."""
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
+        body = {"username": server.username, "password": server.password}
+        token = (await client.post("/auth/token", json=body)).json()["access_token"]
+        client.headers["Authorization"] = f"Bearer {token}"
+        yield client
+
+
+@pytest.fixture
+def new_id():
+    """Ids that no other test has: the real Airflow lives for the whole session."""
+    return lambda: f"cmd__contract__{secrets.token_hex(6)}__1.1"
+
+
+async def ended(airflow, dag_id, id_):
+    async def run_that_ended():
+        run = await airflow.get(dag_id, id_)
+        return run if run is not None and run.state.ended else None
+
+    return await until(run_that_ended, within_seconds=90)
+
+
+async def in_state(airflow, dag_id, id_, state):
+    async def reached():
+        run = await airflow.get(dag_id, id_)
+        return run is not None and run.state is state
+
+    await until(reached, within_seconds=90)
+
+
+# Triggering
+
+
+async def test_health_tells_the_version(airflow):
+    assert (await airflow.health()).startswith("3.")
+
+
+async def test_a_created_run_can_be_read_back(airflow, new_id):
+    id_, conf = new_id(), {"seconds": 0, "nested": {"é": [1, None, True, 1.5, "\u0000"]}}
+    asked_at = datetime.now(UTC)
+    answer = await airflow.trigger("probe", id_, conf)
+    assert isinstance(answer, Created)
+    assert (answer.run.dag_id, answer.run.run_id, answer.run.conf) == ("probe", id_, conf)
+    assert asked_at - MOMENT < answer.run.created_at < datetime.now(UTC) + MOMENT
+    run = await airflow.get("probe", id_)
+    assert (run.conf, run.created_at) == (conf, answer.run.created_at)
+
+
+async def test_the_same_id_again_exists_and_shows_the_first_conf(airflow, new_id):
+    id_ = new_id()
+    await airflow.trigger("parked", id_, {"n": 1})
+    assert await airflow.trigger("parked", id_, {"n": 2}) == Exists()
+    assert (await airflow.get("parked", id_)).conf == {"n": 1}
+
+
+async def test_many_askers_of_one_id_get_one_run(airflow, new_id):
+    id_ = new_id()
+    answers = await asyncio.gather(*(airflow.trigger("parked", id_, {}) for _ in range(5)))
+    assert sum(isinstance(answer, Created) for answer in answers) <= 1
+    assert (await airflow.get("parked", id_)).run_id == id_
+    assert await airflow.trigger("parked", id_, {}) == Exists()
+
+
+async def test_an_id_is_another_dags_too(airflow, new_id):
+    id_ = new_id()
+    assert isinstance(await airflow.trigger("parked", id_, {}), Created)
+    assert isinstance(await airflow.trigger("strict", id_, {"email": "a@b"}), Created)
+
+
+@pytest.mark.parametrize("dag_id", ["no_such_dag", "é", "A"])
+async def test_an_unknown_dag_is_missing(airflow, new_id, dag_id):
+    answer = await airflow.trigger(dag_id, new_id(), {})
+    assert isinstance(answer, DagMissing)
+    assert dag_id in answer.detail
+
+
+@pytest.mark.parametrize("dag_id", ["../probe", "no/../probe", "probe/dagRuns", "..", ".", "~", "", "probe?", "probe "])
+async def test_a_hostile_dag_id_reaches_no_dag(airflow, new_id, dag_id):
+    id_ = new_id()
+    answer = await airflow.trigger(dag_id, id_, {})
+    assert isinstance(answer, Refused)
+    assert answer.reason is Reason.DAG_NOT_FOUND
+    assert await airflow.get("probe", id_) is None
+
+
+@pytest.mark.parametrize("conf", [{}, {"email": 5}])
+async def test_params_that_the_dag_does_not_take_are_refused(airflow, new_id, conf):
+    id_ = new_id()
+    answer = await airflow.trigger("strict", id_, conf)
+    assert isinstance(answer, Refused)
+    assert answer.reason is Reason.REFUSED_BY_AIRFLOW
+    assert "email" in answer.detail
+    assert await airflow.get("strict", id_) is None
+
+
+@pytest.mark.parametrize("id_", ["scheduled__x", "é", "a..b"])
+async def test_an_id_that_airflow_does_not_take_is_refused(airflow, id_):
+    assert isinstance(await airflow.trigger("parked", id_, {}), Refused)
+
+
+@pytest.mark.parametrize(
+    "command_id", ["a+b~c:d.e-f_g", "with space", "../x", "a..b", "a/b?c#d%2f", "ключ", "x" * 500, "."]
+)
+async def test_the_run_id_of_any_command_id_can_be_used(airflow, command_id):
+    id_ = run_id(f"contract-{secrets.token_hex(4)}", command_id, 1, 1)
+    assert len(id_) <= MAX_LENGTH
+    assert isinstance(await airflow.trigger("parked", id_, {}), Created)
+    assert await airflow.trigger("parked", id_, {}) == Exists()
+    assert (await airflow.get("parked", id_)).run_id == id_
+    await airflow.cancel("parked", id_)
+    assert (await airflow.get("parked", id_)).state is DagRunState.FAILED
+    assert await airflow.any_task_started("parked", id_) is False
+
+
+# Following
+
+
+async def test_a_run_that_succeeds_has_honest_times(airflow, new_id):
+    id_ = new_id()
+    await airflow.trigger("probe", id_, {"seconds": 0.5})
+    run = await ended(airflow, "probe", id_)
+    assert run.state is DagRunState.SUCCESS
+    assert run.created_at <= run.started_at <= run.ended_at
+    assert run.ended_at - run.started_at >= timedelta(seconds=0.5)
+    assert await airflow.any_task_started("probe", id_)
+
+
+async def test_a_run_whose_task_fails_has_started(airflow, new_id):
+    id_ = new_id()
+    await airflow.trigger("probe", id_, {"seconds": 0, "fail": True})
+    assert (await ended(airflow, "probe", id_)).state is DagRunState.FAILED
+    assert await airflow.any_task_started("probe", id_)
+
+
+async def test_a_run_that_is_stopped_while_it_waits_has_not_started(airflow, new_id):
+    id_ = new_id()
+    await airflow.trigger("parked", id_, {})
+    assert not await airflow.any_task_started("parked", id_)
+    await airflow.cancel("parked", id_)
+    run = await airflow.get("parked", id_)
+    assert run.state is DagRunState.FAILED
+    assert run.ended_at is not None
+    assert not await airflow.any_task_started("parked", id_)
+
+
+async def test_a_run_that_is_stopped_while_it_runs_fails(airflow, new_id):
+    id_ = new_id()
+    await airflow.trigger("probe", id_, {"seconds": 120})
+
+    async def works():
+        return await airflow.any_task_started("probe", id_)
+
+    await until(works, within_seconds=90)
+    await airflow.cancel("probe", id_)
+    assert (await ended(airflow, "probe", id_)).state is DagRunState.FAILED
+    assert await airflow.any_task_started("probe", id_)
+
+
+async def test_a_run_that_has_ended_or_is_unknown_is_left_alone_by_cancel(airflow, new_id):
+    id_ = new_id()
+    await airflow.trigger("probe", id_, {"seconds": 0})
+    before = await ended(airflow, "probe", id_)
+    await airflow.cancel("probe", id_)
+    assert await airflow.get("probe", id_) == before
+    await airflow.cancel("probe", new_id())
+    await airflow.cancel("no_such_dag", new_id())
+
+
+async def test_the_list_of_ended_runs_is_filtered_and_ordered(airflow, new_id):
+    started_at = (await airflow.trigger("parked", new_id(), {})).run.created_at
+    ids = [new_id() for _ in range(4)]
+    for id_ in ids:
+        await airflow.trigger("parked", id_, {})
+    for id_ in (ids[2], ids[0], ids[3]):
+        await airflow.cancel("parked", id_)
+    strict = new_id()
+    await airflow.trigger("strict", strict, {"email": "a@b"})
+    await airflow.cancel("strict", strict)
+
+    listed = await airflow.list_ended(["parked"], started_at)
+    ours = [run for run in listed if run.run_id in {*ids, strict}]
+    assert [run.run_id for run in ours] == [ids[2], ids[0], ids[3]]
+    assert all(run.ended_at >= started_at for run in listed)
+
+    since = await airflow.list_ended(["parked", "no_such_dag"], ours[1].ended_at)
+    assert [run.run_id for run in since if run.run_id in ids] == [ids[0], ids[3]]  # `since` itself is in it
+
+    both = await airflow.list_ended(["strict", "parked"], started_at)
+    assert [run.run_id for run in both if run.run_id in {*ids, strict}] == [ids[2], ids[0], ids[3], strict]
+
+    active = {run.run_id for run in await airflow.list_active(["parked"])}
+    assert active & {*ids, strict} == {ids[1]}
+
+
+async def test_no_dags_list_no_runs(airflow, new_id):
+    created = await airflow.trigger("parked", new_id(), {})
+    await airflow.cancel("parked", created.run.run_id)
+    assert await airflow.list_ended([], created.run.created_at) == []
+    assert await airflow.list_active([]) == []
+    assert await airflow.list_active(["no_such_dag"]) == []
+
+
+async def test_a_list_longer_than_a_page_is_read_to_its_end(airflow, new_id):
+    ids = [new_id() for _ in range(PAGE + 5)]
+    for id_ in ids:
+        assert isinstance(await airflow.trigger("parked", id_, {}), Created)
+    active = [run.run_id for run in await airflow.list_active(["parked"])]
+    assert set(ids) <= set(active)
+    assert len(active) == len(set(active))
+
+
+# What people do
+
+
+async def test_a_deleted_run_is_gone_and_its_id_is_free_again(airflow, operator, new_id):
+    """Why a run that was deleted must never be asked for again."""
+    id_ = new_id()
+    await airflow.trigger("parked", id_, {})
+    (await operator.delete(f"/api/v2/dags/parked/dagRuns/{id_}")).raise_for_status()
+    assert await airflow.get("parked", id_) is None
+    assert await airflow.any_task_started("parked", id_)  # who can tell?
+    assert isinstance(await airflow.trigger("parked", id_, {}), Created)
+
+
+async def test_a_cleared_run_is_active_again(airflow, operator, new_id):
+    id_ = new_id()
+    created = await airflow.trigger("probe", id_, {"seconds": 0.5})
+    first = await ended(airflow, "probe", id_)
+    answer = await operator.post(f"/api/v2/dags/probe/dagRuns/{id_}/clear", json={"dry_run": False})
+    answer.raise_for_status()
+    assert id_ in {run.run_id for run in await airflow.list_active(["probe"])}
+    run = await airflow.get("probe", id_)
+    assert (run.ended_at, run.created_at) == (None, created.run.created_at)
+    again = await ended(airflow, "probe", id_)
+    assert again.ended_at > first.ended_at
+
+
+async def test_an_ended_run_may_be_turned_from_success_to_failure(airflow, operator, new_id):
+    """Why cancel looks before it acts."""
+    id_ = new_id()
+    await airflow.trigger("probe", id_, {"seconds": 0})
+    assert (await ended(airflow, "probe", id_)).state is DagRunState.SUCCESS
+    await operator.patch(f"/api/v2/dags/probe/dagRuns/{id_}", json={"state": "failed"})
+    assert (await airflow.get("probe", id_)).state is DagRunState.FAILED
+
+
+async def test_what_was_never_there_is_not_there(airflow, new_id):
+    assert await airflow.get("probe", new_id()) is None
+    assert await airflow.get("no_such_dag", new_id()) is None
+
+
+# The log-in
+
+
+class Meddler(httpx.AsyncHTTPTransport):
+    """Changes the tokens of the first requests, as time and restarts of Airflow do."""
+
+    def __init__(self, *tokens):
+        super().__init__()
+        self.tokens = list(tokens)
+        self.log_ins = 0
+
+    async def handle_async_request(self, request):
+        if request.url.path == "/auth/token":
+            self.log_ins += 1
+        elif self.tokens:
+            token = self.tokens.pop(0)
+            if token is None:
+                del request.headers["Authorization"]
+            else:
+                request.headers["Authorization"] = f"Bearer {token}"
+        return await super().handle_async_request(request)
+
+
+OTHER_KEY = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZG1pbiIsImlhdCI6MSwiZXhwIjoyfQ.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize("token", [None, "nonsense", OTHER_KEY])
+async def test_a_token_that_airflow_no_longer_takes_costs_no_command(airflow, server, new_id, token):
+    transport = Meddler(token)
+    other = connect(server, transport=transport)
+    assert isinstance(await other.trigger("parked", new_id(), {}), Created)
+    assert transport.log_ins == 2
+    assert transport.tokens == []
+    await other.close()
+
+
+async def test_many_requests_with_a_stale_token_log_in_once(airflow, server, new_id):
+    transport = Meddler(*["nonsense"] * 5)
+    other = connect(server, transport=transport)
+    assert await asyncio.gather(*(other.get("parked", new_id()) for _ in range(5))) == [None] * 5
+    assert transport.log_ins == 2
+    await other.close()
+
+
+async def test_a_wrong_password_creates_nothing_and_says_so(airflow, server, new_id, caplog):
+    id_ = new_id()
+    other = connect(server, password="not-the-password")
+    answer = await other.trigger("parked", id_, {})
+    assert isinstance(answer, TurnedAway)
+    assert "refuses the log-in" in answer.detail
+    with pytest.raises(AirflowUnavailable, match="refuses the log-in"):
+        await other.health()
+    assert await airflow.get("parked", id_) is None
+    assert [r.action for r in caplog.records if r.name.startswith("streamapp")] == ["login_refused"]
+    assert "not-the-password" not in caplog.text
+    await other.close()
+
+
+@pytest.mark.parametrize("path", ["/elsewhere", "/api/v2"])
+async def test_a_wrong_address_finds_nothing_and_loses_nothing(airflow, server, new_id, path):
+    """Its 404 must not pass for a missing DAG, or for a deleted run."""
+    other = AirflowV2(server.url + path, username=server.username, password=server.password, clock=SystemClock())
+    assert isinstance(await other.trigger("probe", new_id(), {}), TurnedAway)
+    with pytest.raises(AirflowUnavailable):
+        await other.get("probe", new_id())
+    await other.close()
