@@ -58,12 +58,12 @@ def streamapp(environ: dict[str, str], tmp_path: Path) -> Run:
 
 
 @contextmanager
-def worker(environ: dict[str, str], directory: Path) -> Iterator[Path]:
+def worker(environ: dict[str, str], directory: Path, port: int) -> Iterator[Path]:
     """A worker as users start it; yields its log."""
     log = directory / "worker.log"
     call = [str(PROGRAMS / "faust"), "-A", "streamapp", "--datadir", str(directory / "data"), "worker", "-l", "info"]
     with log.open("wb") as output, subprocess.Popen(
-        [*call, "--web-port", str(free_port())], cwd=directory, env=environ, stdout=output, stderr=output
+        [*call, "--web-port", str(port)], cwd=directory, env=environ, stdout=output, stderr=output
     ) as process:  # fmt: skip
         try:
             yield log
@@ -121,16 +121,25 @@ def test_a_worker_runs_a_command(streamapp: Run, environ: dict[str, str], tmp_pa
     assert streamapp("topics", "--create").returncode == 0
     airflow = FakeAirflow()
     with airflow.in_thread():
+        port = free_port()
         environ |= {
+            "STREAMAPP_WORKER_URL": f"http://127.0.0.1:{port}",
             "STREAMAPP_AIRFLOW_URL": airflow.url,
             "STREAMAPP_AIRFLOW_USERNAME": airflow.username,
             "STREAMAPP_AIRFLOW_PASSWORD": airflow.password,
         }
-        with worker(environ, tmp_path) as log:
+        with worker(environ, tmp_path, port) as log:
             sent = streamapp("send", "--command", "app.send_email_alert", "--key", "event", "--id", "alert-1")
             assert sent.returncode == 0, sent.stderr
             ended = streamapp("tail", "--until-terminal", "alert-1", "--timeout", "50s", "--json")
             assert ended.returncode == 0, ended.stderr + log.read_text()
+            status = streamapp("status", "alert-1", "--json")
+            assert "no worker answers" not in status.stderr
+            assert json.loads(status.stdout)["status"] == "succeeded"
+            assert streamapp("status", "alert-2").returncode == 1
+            doctor = streamapp("doctor")
+            assert doctor.returncode == 0, doctor.stdout
+            assert " workers: 1 in the group a_worker_runs_a_command; not yet read: " in doctor.stdout
     statuses = [json.loads(line)["status"] for line in ended.stdout.splitlines()]
     assert statuses[0] == "accepted"
     assert statuses[-1] == "succeeded"
