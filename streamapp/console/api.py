@@ -27,13 +27,12 @@ def register(routes: web.UrlDispatcher, group: Group) -> None:
     async def status(_: web.Request) -> web.Response:
         return json_answer(group.status())
 
-    routes.add_get(COMMANDS, commands)
-    routes.add_get(COMMANDS + "/{name:.+}", command)
-    routes.add_get(KEYS + "/{name:.*}", key)
-
     async def workers(_: web.Request) -> web.Response:
         return json_answer(await group.workers())
 
+    routes.add_get(COMMANDS, commands)
+    routes.add_get(COMMANDS + "/{name:.+}", command)
+    routes.add_get(KEYS + "/{name:.*}", key)
     routes.add_get(STATUS, status)
     routes.add_get(WORKERS, workers)
 

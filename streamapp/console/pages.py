@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from aiohttp import ClientSession, web
+from aiohttp import web
 
 from streamapp.airflow.limit import Limit
 from streamapp.clock import Clock
@@ -73,21 +73,21 @@ def register(
         passed_over=passed_over,
     )
     html = Html(settings.app_id, settings.airflow_url)
-    add_routes(app.web.web_app, worker, html, session=lambda: app.http_client)
+    add_routes(app.web.web_app, worker, Peers(lambda: app.http_client), html)
 
 
-def add_routes(web_app: web.Application, worker: Worker, html: Html, *, session: Callable[[], ClientSession]) -> None:
+def add_routes(web_app: web.Application, worker: Worker, peers: Peers, html: Html) -> None:
     """Everything that is served, on any aiohttp application.
 
     Args:
         web_app: Not started yet.
         worker: Whose pages they are.
+        peers: The other workers.
         html: Makes the pages.
-        session: Gives the HTTP client for asking the others.
     """
     web_app.middlewares.append(answers.tell_errors(html.error))
     web_app.on_response_prepare.append(answers.add_headers)
-    group = Group(worker, Peers(session))
+    group = Group(worker, peers)
     probes.register(web_app.router, worker)
     api.register(web_app.router, group)
     views.register(web_app.router, group, html)

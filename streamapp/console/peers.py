@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,8 +16,10 @@ log = logging.getLogger(__name__)
 
 LOCAL = "local"
 """The parameter that says: only your own partitions, ask nobody else."""
-PATIENCE = aiohttp.ClientTimeout(total=3.0, sock_connect=0.5)
+PATIENCE = timedelta(seconds=3)
 """More than a bounded answer takes; short enough for a person to wait when a worker is away."""
+CONNECT_SHARE = 0.2
+"""Of the patience, for a connection: workers are near each other."""
 
 Place = tuple[str | None, int | None]
 
@@ -34,13 +37,16 @@ class Answers:
 class Peers:
     """The other workers of the group."""
 
-    def __init__(self, session: Callable[[], aiohttp.ClientSession]) -> None:
+    def __init__(self, session: Callable[[], aiohttp.ClientSession], patience: timedelta = PATIENCE) -> None:
         """Know nobody yet.
 
         Args:
             session: Gives the HTTP client; called within the loop.
+            patience: For each answer.
         """
         self._session = session
+        seconds = patience.total_seconds()
+        self._timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=seconds * CONNECT_SHARE)
 
     async def ask(self, workers: Iterable[str], own: str, path: str, query: Sequence[tuple[str, str]] = ()) -> Answers:
         """Ask all others at once for what is in their own partitions.
@@ -63,7 +69,7 @@ class Peers:
         """The answer, {} for "unknown here", None for none."""
         url = URL(f"{worker}{path}", encoded=True).update_query([*query, (LOCAL, "1")])
         try:
-            async with self._session().get(url, timeout=PATIENCE, allow_redirects=False) as answer:
+            async with self._session().get(url, timeout=self._timeout, allow_redirects=False) as answer:
                 content = await answer.json()
                 if answer.status == HTTPStatus.OK and isinstance(content, dict):
                     return content

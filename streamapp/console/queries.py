@@ -6,8 +6,7 @@ question is answered at a time, so that many readers slow each other down and no
 """
 
 import asyncio
-from bisect import bisect_left
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from sys import maxsize
@@ -117,13 +116,8 @@ class Queries:
             queue: list[tuple[Partition, Entry]] = []
             history: list[tuple[Partition, Entry]] = []
             for partition in reading.partitions:
-                if not await reading.give_way(partition):
-                    continue
-                history += [(partition, entry) for entry in _last_settled(partition, key, HISTORY + 1)]
-                queue += [(partition, entry) for entry in _queued(partition, key, QUEUE + 1)]
-                async for entry in reading.scan_partition(partition, rows.FREE):
-                    if entry.key == key and not entry.status.terminal:
-                        queue.append((partition, entry))
+                queue += [(partition, entry) async for entry in _active(reading, partition, key)]
+                history += [(partition, entry) for entry in await _last_ended(reading, partition, key)]
             queue.sort(key=lambda item: (item[1].source.partition, item[1].source.offset))
             history.sort(key=lambda item: item[1].at, reverse=True)
             return KeyFound(
@@ -153,29 +147,44 @@ async def _candidates(reading: Reading, wanted: Wanted) -> AsyncGenerator[tuple[
                     yield partition, now
 
 
-def _queued(partition: Partition, key: bytes, limit: int) -> Iterator[Entry]:
-    for name, row in read(partition, Queued(key, 0), limit):
-        if not isinstance(name, Queued) or name.key != key or not isinstance(row, Entry):
-            return
-        now = partition.safe_entry(key, name.offset)
-        if now is not None and not now.status.terminal:
-            yield now
+async def _active(reading: Reading, partition: Partition, key: bytes) -> AsyncIterator[Entry]:
+    """A key's commands that have not ended, the front of its queue at least."""
+    seek, count, more = rows.row_key(Queued(key, 0)), 0, await reading.give_way(partition)
+    while more and count <= QUEUE:
+        slice_, more = read(partition, seek, lambda name: isinstance(name, Queued) and name.key == key)
+        for name, entry in slice_:
+            seek = rows.row_key(name) + b"\0"
+            now = partition.safe_entry(key, entry.source.offset)
+            if now is not None and not now.status.terminal:
+                count += 1
+                yield now
+        more = await reading.give_way(partition) and more
+    async for entry in reading.scan_partition(partition, rows.FREE):
+        if entry.key == key and not entry.status.terminal:
+            yield entry
 
 
-def _last_settled(partition: Partition, key: bytes, limit: int) -> list[Entry]:
-    """The last ones: rows stand in the order of offsets, so where to start is found by halving."""
-    start = bisect_left(
-        range(maxsize),
-        True,
-        key=lambda offset: len(_settled(partition, key, offset, limit + 1)) <= limit,
-    )
-    return _settled(partition, key, start, limit)
+async def _last_ended(reading: Reading, partition: Partition, key: bytes) -> list[Entry]:
+    """The last of a key's commands that have ended, one more than are shown.
+
+    Their rows stand in the order of offsets, so where the last ones start is found by halving.
+    """
+    low, high = 0, maxsize
+    while low < high and await reading.give_way(partition):
+        middle = (low + high) // 2
+        if len(_ended(partition, key, middle, HISTORY + 2)) > HISTORY + 1:
+            low = middle + 1
+        else:
+            high = middle
+    return _ended(partition, key, low, HISTORY + 1) if await reading.give_way(partition) else []
 
 
-def _settled(partition: Partition, key: bytes, offset: int, limit: int) -> list[Entry]:
+def _ended(partition: Partition, key: bytes, offset: int, limit: int) -> list[Entry]:
     found: list[Entry] = []
-    for name, row in read(partition, Settled(key, offset), limit):
-        if not isinstance(name, Settled) or name.key != key or not isinstance(row, Entry):
-            break
-        found.append(row)
+    seek, more = rows.row_key(Settled(key, offset)), True
+    while more and len(found) < limit:
+        left = limit - len(found)
+        slice_, more = read(partition, seek, lambda name: isinstance(name, Settled) and name.key == key, left)
+        found += [entry for _, entry in slice_]
+        seek = rows.row_key(slice_[-1][0]) + b"\0" if slice_ else seek
     return found

@@ -1,10 +1,9 @@
 """Reads rows of this worker's partitions for one question: a bounded number, a slice at a time. Writes nothing."""
 
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import islice
 from typing import cast
 
 from streamapp.console.worker import Worker
@@ -19,6 +18,8 @@ MAX_BYTES = 16 * 2**20
 """Of the rows that one question may touch, whatever their number."""
 SLICE = 50
 """Rows that are read in one go, about a millisecond; then everybody else has a turn."""
+SLICE_BYTES = 2**20
+"""Of the rows that are read in one go."""
 ROWS_OF_A_KEY = 20
 """Of one key's queue, in a list of all commands: a deep queue must not hide the others."""
 ROW_BYTES = 500
@@ -62,23 +63,20 @@ class Reading:
 
     async def scan_partition(self, partition: Partition, kind: bytes) -> AsyncIterator[Entry]:
         """All entries of a kind in one partition."""
-        seek, key, count = kind, None, 0
-        while True:
-            slice_ = read(partition, seek, SLICE)
-            for name, row in slice_:
-                if not isinstance(name, KINDS[kind]) or not isinstance(row, Entry) or self._spent(row):
+        seek, key, count, more = kind, None, 0, True
+        while more:
+            slice_, more = read(partition, seek, lambda name: isinstance(name, KINDS[kind]))
+            for name, entry in slice_:
+                if self._spent(entry):
                     return
-                yield row
+                yield entry
                 seek = rows.row_key(name) + b"\0"
                 if isinstance(name, Queued):
                     key, count = name.key, count + 1 if name.key == key else 1
                     if count == ROWS_OF_A_KEY:
-                        self.passed_by = True
+                        self.passed_by = more = True
                         seek = rows.after_queue(name.key)
                         break
-            else:
-                if len(slice_) < SLICE:
-                    return
             if not await self.give_way(partition):
                 return
 
@@ -89,17 +87,37 @@ class Reading:
         return all(any(one is partition for one in ours) for partition in partitions)
 
     def _spent(self, entry: Entry) -> bool:
-        original = len(entry.original.value or b"") if entry.original else 0
-        texts = len(entry.key or b"") + len(entry.params or "") + len(entry.detail or "")
         self.rows_left -= 1
-        self.bytes_left -= ROW_BYTES + original + texts
+        self.bytes_left -= _size(entry)
         spent = self.rows_left < 0 or self.bytes_left < 0
         self.passed_by |= spent
         return spent
 
 
-def read(partition: Partition, start: RowKey | bytes, limit: int) -> list[tuple[RowKey, Row]]:
-    """Some rows, with the iterator closed behind them: an open one would keep the database locked."""
-    found = cast("Generator[tuple[RowKey, Row], None, None]", partition.rows(start))
-    with closing(found):
-        return list(islice(found, limit))
+def read(
+    partition: Partition, start: RowKey | bytes, belongs: Callable[[RowKey], bool], limit: int = SLICE
+) -> tuple[list[tuple[RowKey, Entry]], bool]:
+    """One slice, and whether there may be more; the iterator is closed behind it, or it would keep the database locked.
+
+    Args:
+        partition: Of this worker.
+        start: The first row key.
+        belongs: Whether a row is still one of those that are read.
+        limit: Rows, at most; fewer where they are large.
+    """
+    found: list[tuple[RowKey, Entry]] = []
+    size = 0
+    with closing(cast("Generator[tuple[RowKey, Row], None, None]", partition.rows(start))) as all_:
+        for name, row in all_:
+            if not belongs(name) or not isinstance(row, Entry):
+                return found, False
+            found.append((name, row))
+            size += _size(row)
+            if len(found) == limit or size > SLICE_BYTES:
+                return found, True
+    return found, False
+
+
+def _size(entry: Entry) -> int:
+    original = len(entry.original.value or b"") if entry.original else 0
+    return ROW_BYTES + original + len(entry.key or b"") + len(entry.params or "") + len(entry.detail or "")

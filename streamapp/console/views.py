@@ -71,7 +71,13 @@ def register(routes: web.UrlDispatcher, group: Group, html: Html) -> None:
 
     async def workers(request: web.Request) -> web.Response:
         found = await group.workers()
-        return html.page("workers.html", here="workers", **found, **_refresh(request))
+        return html.page(
+            "workers.html",
+            here="workers",
+            workers=found["workers"],
+            incomplete=found["silent"],
+            **_refresh(request),
+        )
 
     routes.add_get("/", commands)
     routes.add_get("/commands/{name:.+}", command)

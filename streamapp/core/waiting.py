@@ -21,7 +21,7 @@ def waiting_for(entry: Entry, *, head: int | None, running: int, now: datetime) 
     if entry.ending is not None:
         return f"word from Airflow whether a run was created; without one it ends as {entry.ending}"
     if entry.status is Status.TRIGGERED:
-        return f"the end of its run {entry.run_id}"
+        return f"the end of its run {entry.run_id or ''}".rstrip()
     source = entry.source
     if entry.ordered and head is not None and head < source.offset:
         return f"its turn: {source.topic}-{source.partition}-{head} is the first in the queue of its key"

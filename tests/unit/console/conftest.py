@@ -13,10 +13,12 @@ from yarl import URL
 
 from streamapp.airflow.limit import Limit
 from streamapp.console.pages import add_routes
+from streamapp.console.peers import Peers
 from streamapp.console.rendering import Html
 from streamapp.console.worker import Membership, Worker
+from streamapp.core.effects import Identity, place
 from streamapp.core.events import Event
-from streamapp.core.model import Entry
+from streamapp.core.model import Entry, Holder
 from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
@@ -43,6 +45,14 @@ class Ledger(MemoryLedger):
             self.open_scans -= 1
 
 
+class Index:
+    """What the folds tell, for the index in memory alone."""
+
+    def __init__(self, ready: Ready) -> None:
+        self.track = self.inherit = ready.track
+        self.drop = ready.drop
+
+
 class Bench:
     """A worker that folds what it is given, and shows it."""
 
@@ -54,8 +64,8 @@ class Bench:
         self.outcomes = OutcomeWatch(self.outlet)
         self.turns = Turns()
         self.ready = Ready(self.clock, wake=lambda: None)
-        self.partitions = Partitions(self.ledger, rows, self.ready)
-        self.folds = Folds(self.ledger, self.outcomes, self.ready, soon=self.turns, fail=lambda _: None)
+        self.partitions = Partitions(self.ledger, rows, Index(self.ready))
+        self.folds = Folds(self.ledger, self.outcomes, Index(self.ready), soon=self.turns, fail=lambda _: None)
         self.gate = Gate(hold=lambda: None, release=lambda: None)
         self.limit = Limit(8)
         self.followed: dict[str, int] = {}
@@ -86,6 +96,14 @@ class Bench:
             self.outlet.take_all()
             self.turns.turn()
         assert self.folds.open == 0
+
+    def store(self, *entries: Entry) -> None:
+        """Put commands into the table, as if another worker had folded them; nothing remembers them in memory."""
+        for entry in entries:
+            database = self.ledger.databases[entry.source.partition]
+            database[rows.row_key(place(entry))] = rows.row_value(entry)
+            database[rows.row_key(Identity(entry.id))] = rows.row_value(Holder(entry.key, entry.source.offset))
+        self.partitions.rebuild([partition.number for partition in self.partitions])
 
     def entry(self, key: bytes | None, offset: int, partition: int = 0) -> Entry:
         """A command as it stands."""
@@ -133,7 +151,8 @@ class Bench:
             passed_over=lambda: self.passed_over,
         )
         app = web.Application()
-        add_routes(app, worker, Html("shop", "http://airflow:8080"), session=lambda: session)
+        peers = Peers(lambda: session, patience=timedelta(seconds=0.5))
+        add_routes(app, worker, peers, Html("shop", "http://airflow:8080"))
         self.session = session
         self.server = TestServer(app)
         await self.server.start_server()

@@ -49,6 +49,7 @@ def test_another_attempt():
 
 def test_a_run():
     assert sentence(entry(status=Status.TRIGGERED, run_id="run-1"), head=0) == "the end of its run run-1"
+    assert sentence(entry(status=Status.TRIGGERED), head=0) == "the end of its run"
 
 
 def test_a_verdict_that_waits_for_airflow():

@@ -1,0 +1,402 @@
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from streamapp import __version__
+from streamapp.core.model import OnFailure, Ordering, Original, Reason, RunState, Status
+from tests.support.builders import (
+    AT,
+    SECOND,
+    command,
+    entry,
+    expire,
+    observed,
+    policy,
+    received,
+    rejection,
+    run_ended,
+    triggered,
+)
+
+
+def ids(commands):
+    return [fields["command_id"] for fields in commands]
+
+
+def run(bench, offset, key=b"k", result=RunState.SUCCESS, **fields):
+    """Let a command run to its end."""
+    bench.fold(observed(triggered(bench.entry(key, offset))))
+    bench.fold(observed(run_ended(bench.entry(key, offset), result, **fields)))
+
+
+# One command
+
+
+async def test_a_command_has_the_names_of_the_outcome_record(bench):
+    content = command(id="c5", correlation_id="order-1", causation_id="cause-1", params='{"n": 1}')
+    bench.fold(received(5, content=content, at=AT + timedelta(milliseconds=7)))
+    assert await bench.get("/api/v1/commands/c5") == {
+        "command_id": "c5",
+        "key": "k",
+        "key_base64": None,
+        "command": "app.probe",
+        "dag_id": "probe",
+        "dag_run_id": None,
+        "round": 1,
+        "attempt": 0,
+        "status": "accepted",
+        "waiting_for": "its start, which comes next; 0 runs of probe are under way here, 16 may be on all workers",
+        "reason": None,
+        "detail": None,
+        "at": "2026-01-01T12:00:00.007Z",
+        "source": {"topic": "commands", "partition": 0, "offset": 5},
+        "timings": {
+            "accepted_at": "2026-01-01T12:00:00.007Z",
+            "triggered_at": None,
+            "started_at": None,
+            "ended_at": None,
+        },
+        "correlation_id": "order-1",
+        "causation_id": "cause-1",
+        "duplicate_of": None,
+        "recorded_at": "2026-01-01T11:59:59.000Z",
+        "not_before": None,
+        "deadline": None,
+        "ordering": "completed",
+        "on_failure": "dead_letter",
+        "max_attempts": 1,
+        "params": '{"n": 1}',
+    }
+
+
+async def test_a_run_and_its_end(bench):
+    bench.fold(received(0))
+    bench.fold(observed(triggered(bench.entry(b"k", 0))))
+    running = await bench.get("/api/v1/commands/c0")
+    assert running["status"] == "triggered"
+    assert running["waiting_for"].startswith("the end of its run")
+    bench.fold(observed(run_ended(bench.entry(b"k", 0))))
+    ended = await bench.get("/api/v1/commands/c0")
+    assert ended["status"] == "succeeded"
+    assert ended["waiting_for"] is None
+    assert ended["params"] is None
+    assert ended["timings"] == {
+        "accepted_at": "2026-01-01T12:00:00.000Z",
+        "triggered_at": "2026-01-01T12:00:01.000Z",
+        "started_at": "2026-01-01T12:00:02.000Z",
+        "ended_at": "2026-01-01T12:00:03.000Z",
+    }
+
+
+async def test_a_rejected_record_has_its_reason(bench):
+    bench.fold(received(0, content=rejection(Reason.INVALID_PARAMS, detail="not JSON", id="c0")))
+    answer = await bench.get("/api/v1/commands/c0")
+    assert (answer["status"], answer["reason"], answer["detail"]) == ("rejected", "invalid_params", "not JSON")
+    assert answer["dag_id"] is None
+
+
+async def test_an_unknown_command(bench):
+    assert await bench.get("/api/v1/commands/nobody", status=404) == {"error": "no such command is known"}
+
+
+async def test_an_id_used_for_two_keys_shows_the_newer_command(bench):
+    bench.fold(received(0, content=command(id="same"), key=b"a", recorded_at=AT), 0)
+    bench.fold(received(0, content=command(id="same"), key=b"b", recorded_at=AT - SECOND, partition=1), 1)
+    assert (await bench.get("/api/v1/commands/same"))["key"] == "a"
+
+
+async def test_what_kafka_has_not_acknowledged_is_not_shown(bench):
+    bench.folds.fold(("log", 0), bench.partitions.get(0), received(0), lambda: None)
+    await bench.get("/api/v1/commands/c0", status=404)
+    bench.settle()
+    await bench.get("/api/v1/commands/c0")
+
+
+async def test_halves_of_surrogate_pairs_are_replaced(bench):
+    bench.fold(received(0))
+    run(bench, 0, result=RunState.FAILED, detail="bad \ud83d half")
+    assert (await bench.get("/api/v1/commands/c0"))["detail"] == "bad ? half"
+    assert "bad ? half" in await bench.page("/commands/c0")
+
+
+# Many commands
+
+
+async def test_the_newest_come_first(bench):
+    for offset in range(3):
+        bench.fold(received(offset, key=b"k%d" % offset, at=AT + offset * SECOND))
+    bench.fold(observed(triggered(bench.entry(b"k0", 0)), at=AT + 10 * SECOND))
+    answer = await bench.get("/api/v1/commands")
+    assert ids(answer["commands"]) == ["c0", "c2", "c1"]
+    assert answer["truncated"] is False
+    assert answer["incomplete"] == []
+
+
+async def test_what_was_there_before_the_worker_started_is_found_too(bench):
+    bench.fold(received(0))
+    run(bench, 0)
+    bench.fold(received(1, key=b"a"))
+    bench.fold(received(2, policy=policy(ordering=Ordering.NONE)))
+    bench.fold(received(3, key=None))
+    bench.outcomes._last.clear()
+    answer = await bench.get("/api/v1/commands")
+    assert sorted(ids(answer["commands"])) == ["c0", "c1", "c2", "c3"]
+    assert answer["truncated"] is False
+
+
+async def test_filters(bench):
+    bench.fold(received(0, key=b"a"))
+    bench.fold(received(1, key=b"b", policy=policy(dag_id="other")))
+    bench.fold(received(2, key=b"b"))
+    run(bench, 0, key=b"a")
+
+    async def found(query):
+        return sorted(ids((await bench.get(f"/api/v1/commands?{query}"))["commands"]))
+
+    for remembered in (True, False):
+        assert await found("status=succeeded") == ["c0"]
+        assert await found("status=accepted") == ["c1", "c2"]
+        assert await found("status=accepted&status=succeeded") == ["c0", "c1", "c2"]
+        assert await found("dag=other") == ["c1"]
+        assert await found("key=b") == ["c1", "c2"]
+        assert await found("key=b&dag=probe") == ["c2"]
+        assert await found("key=a&status=accepted") == []
+        assert await found("key=Yg&base64=1") == ["c1", "c2"]
+        assert await found("key=&status=&dag=") == ["c0", "c1", "c2"]
+        assert remembered == bool(bench.outcomes._last)
+        bench.outcomes._last.clear()
+
+
+async def test_no_more_than_asked_for_and_said_so(bench):
+    for offset in range(5):
+        bench.fold(received(offset, key=b"%d" % offset, at=AT + offset * SECOND))
+    answer = await bench.get("/api/v1/commands?limit=2")
+    assert ids(answer["commands"]) == ["c4", "c3"]
+    assert answer["truncated"] is True
+    assert (await bench.get("/api/v1/commands?limit=5"))["truncated"] is False
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=501", "limit=-1", "limit=x", "limit=1.5", "limit=%C2%B2", "limit=99999999999999999999",
+     "status=gone", "key=%2A&base64=1", "key=%C3%A4&base64=1"],
+)  # fmt: skip
+async def test_what_makes_no_sense_is_refused(bench, query):
+    answer = await bench.get(f"/api/v1/commands?{query}", status=400)
+    assert answer["error"]
+
+
+# One key
+
+
+async def test_a_keys_queue_in_order_and_what_ended_last(bench):
+    for offset in range(5):
+        bench.fold(received(offset))
+    bench.fold(received(5, key=b"other"))
+    run(bench, 0)
+    bench.fold(observed(triggered(bench.entry(b"k", 1))))
+    answer = await bench.get("/api/v1/keys/k")
+    assert (answer["key"], answer["key_base64"]) == ("k", None)
+    assert ids(answer["queue"]) == ["c1", "c2", "c3", "c4"]
+    assert answer["queue"][0]["waiting_for"].startswith("the end of its run")
+    assert answer["queue"][3]["waiting_for"] == "its turn: commands-0-1 is the first in the queue of its key"
+    assert ids(answer["history"]) == ["c0"]
+    assert not answer["queue_truncated"]
+    assert not answer["history_truncated"]
+
+
+async def test_a_keys_commands_that_need_no_turn_are_in_its_queue(bench):
+    bench.fold(received(0, policy=policy(ordering=Ordering.NONE)))
+    bench.fold(received(1))
+    bench.fold(received(2, policy=policy(ordering=Ordering.TRIGGERED)))
+    bench.fold(received(3, key=b"other", policy=policy(ordering=Ordering.NONE)))
+    bench.fold(received(4, key=None))
+    assert ids((await bench.get("/api/v1/keys/k"))["queue"]) == ["c0", "c1", "c2"]
+
+
+async def test_a_key_that_holds_the_start_of_another(bench):
+    for offset, key in enumerate([b"", b"k", b"kk", b"k\0"]):
+        bench.fold(received(offset, key=key))
+        run(bench, offset, key=key)
+        bench.fold(received(offset + 10, key=key))
+    for offset, path in enumerate(["/api/v1/keys/", "/api/v1/keys/k", "/api/v1/keys/kk", "/api/v1/keys/a%00"]):
+        answer = await bench.get(path.replace("a%00", "k%00"))
+        assert (ids(answer["history"]), ids(answer["queue"])) == ([f"c{offset}"], [f"c{offset + 10}"])
+
+
+async def test_a_key_on_two_partitions_is_one_key(bench):
+    bench.fold(received(0), 0)
+    bench.fold(received(7, partition=1), 1)
+    assert ids((await bench.get("/api/v1/keys/k"))["queue"]) == ["c0", "c7"]
+
+
+async def test_a_key_that_is_not_text(bench):
+    bench.fold(received(0, key=b"\xff\xfe?"))
+    answer = await bench.get("/api/v1/keys/__4_?base64=1")
+    assert answer == await bench.get("/api/v1/keys/%2F%2F4%2F?base64=1")
+    assert (answer["key"], answer["key_base64"]) == ("//4/", "//4/")
+    assert answer["queue"][0]["key_base64"] == "//4/"
+    bench.fold(received(1, key=b"//4/"))
+    assert (await bench.get("/api/v1/keys/%2F%2F4%2F"))["key_base64"] is None
+
+
+async def test_an_unknown_key(bench):
+    assert await bench.get("/api/v1/keys/nobody", status=404) == {"error": "no such key is known"}
+    await bench.get("/api/v1/keys/not*base64?base64=1", status=400)
+
+
+async def test_a_blocked_key(bench):
+    blocking = policy(on_failure=OnFailure.BLOCK)
+    bench.fold(received(0, policy=blocking))
+    bench.fold(received(1, policy=blocking))
+    run(bench, 0, result=RunState.FAILED)
+    answer = await bench.get("/api/v1/keys/k")
+    assert [fields["status"] for fields in answer["queue"]] == ["blocked", "accepted"]
+    assert "an operator" in answer["queue"][0]["waiting_for"]
+
+
+async def test_an_expired_command_that_may_have_a_run(bench):
+    bench.fold(received(0, content=command(id="c0", deadline=AT)))
+    bench.fold(expire(bench.entry(b"k", 0)))
+    assert "ends as expired" in (await bench.get("/api/v1/commands/c0"))["waiting_for"]
+
+
+# Bounds
+
+
+def ended(offset, **fields):
+    return entry(offset, **({"status": Status.SUCCEEDED, "params": None, "original": None} | fields))
+
+
+async def test_a_list_touches_a_bounded_number_of_rows(bench):
+    bench.store(*(ended(offset, key=b"%d" % offset) for offset in range(6000)))
+    bench.ledger.reads = 0
+    answer = await bench.get("/api/v1/commands?status=failed")
+    assert answer == {"commands": [], "truncated": True, "incomplete": []}
+    assert bench.ledger.reads < 3000
+
+
+async def test_large_records_bound_a_list_too(bench):
+    large = Original(b"x" * 2**20)
+    bench.store(*(entry(offset, key=b"%d" % offset, original=large) for offset in range(30)))
+    bench.ledger.reads = 0
+    answer = await bench.get("/api/v1/commands?status=blocked")
+    assert answer["truncated"]
+    assert bench.ledger.reads < 30
+
+
+async def test_a_deep_queue_does_not_hide_other_keys(bench):
+    bench.store(*(entry(offset, key=b"hot") for offset in range(3000)), entry(3000, key=b"zzz"))
+    answer = await bench.get("/api/v1/commands?limit=500")
+    assert "c3000" in ids(answer["commands"])
+    assert "c0" in ids(answer["commands"])
+    assert len(answer["commands"]) < 100
+    assert answer["truncated"]
+
+
+async def test_the_front_of_a_deep_queue(bench):
+    bench.store(*(entry(offset) for offset in range(3000)))
+    bench.ledger.reads = 0
+    answer = await bench.get("/api/v1/keys/k")
+    assert ids(answer["queue"]) == [f"c{offset}" for offset in range(200)]
+    assert answer["queue_truncated"]
+    assert bench.ledger.reads < 1200
+
+
+@pytest.mark.parametrize("step", [1, 1000, 999_999_937])
+@pytest.mark.parametrize("count", [49, 50, 51, 3000])
+async def test_the_end_of_a_long_history(bench, count, step):
+    bench.store(*(ended(number * step, at=AT + number * SECOND) for number in range(count)), ended(1, key=b"l"))
+    bench.ledger.reads = 0
+    answer = await bench.get("/api/v1/keys/k")
+    assert ids(answer["history"]) == [f"c{number * step}" for number in range(count - 1, max(count - 51, -1), -1)]
+    assert answer["history_truncated"] == (count > 50)
+    assert bench.ledger.reads < 4000
+
+
+async def test_partitions_that_are_taken_away_in_the_middle(bench):
+    bench.store(*(entry(offset, key=b"%d" % offset) for offset in range(300)))
+
+    async def sleep(_):
+        bench.partitions.give_up()
+        bench.ledger.databases.clear()
+
+    bench.clock.sleep = sleep
+    answer = await bench.get("/api/v1/commands")
+    assert len(answer["commands"]) <= 50
+    assert answer["incomplete"] == [bench.url]
+    assert (await bench.get("/api/v1/keys/1", status=503))["incomplete"] == [bench.url]
+
+
+async def test_many_readers_take_turns(bench):
+    bench.store(*(entry(offset, key=b"%d" % offset) for offset in range(300)))
+    reading, most = 0, 0
+    sleep = bench.clock.sleep
+
+    async def watched(delay):
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        await sleep(delay)
+        reading -= 1
+
+    bench.clock.sleep = watched
+    await asyncio.gather(*(bench.get("/api/v1/commands?limit=500") for _ in range(5)))
+    assert most == 1
+
+
+# This worker
+
+
+async def test_the_worker_itself(bench):
+    bench.fold(received(0))
+    bench.followed = {"probe": 3}
+    bench.passed_over = 2
+    bench.gate.close("ready")
+    answer = await bench.get("/api/v1/status")
+    assert answer.pop("version") == __version__
+    commands = answer.pop("commands")
+    assert commands["queued"] == 1
+    assert answer == {
+        "worker": bench.url,
+        "ready": True,
+        "problems": [],
+        "partitions": [0, 1],
+        "held": ["ready"],
+        "lease_seconds": 5.0,
+        "folds": {"open": 0, "acked": 1},
+        "airflow": {"in_flight": 0, "limit": 8, "runs": {"probe": 3}},
+        "outcomes": {"accepted": 1},
+        "passed_over": 2,
+    }
+
+
+# Manners
+
+
+async def test_every_answer_has_the_headers(bench):
+    paths = ("/", "/api/v1/commands", "/api/v1/nothing", "/nothing", "/health/live", "/metrics", "/static/console.css")
+    for path in paths:
+        headers = (await bench.ask(path)).headers
+        assert headers["Content-Security-Policy"].startswith("default-src 'self';"), path
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+
+
+async def test_errors_are_json_for_machines(bench):
+    assert await bench.get("/api/v1/nothing", status=404) == {"error": "404: Not Found"}
+    answer = await bench.session.post(bench.url + "/api/v1/commands")
+    assert answer.status == 405
+    assert "GET" in answer.headers["Allow"]
+    assert await answer.json() == {"error": "405: Method Not Allowed"}
+
+
+async def test_what_breaks_is_told_without_a_traceback(bench, caplog):
+    bench.store(entry(0))
+    for name in bench.ledger.databases[0]:
+        bench.ledger.databases[0][name] = b"broken"
+    answer = await bench.get("/api/v1/commands/c0", status=500)
+    assert answer == {"error": "The console failed; the log says more."}
+    assert "JSONDecodeError" in caplog.text
+    assert "JSONDecodeError" not in await bench.page("/commands/c0", status=500)
