@@ -1,7 +1,8 @@
 """One partition's state: reads rows on their way to the changelog over rows of the database, writes neither.
 
 The overlay holds what folds have decided and the changelog has not acknowledged yet. The first entry of each key's
-queue is remembered, because a queue's front is full of removed rows that a database would have to step over.
+queue is remembered, because a queue's front is full of removed rows that a database would have to step over; and so is
+the last one, because behind it stand the removed rows of all other keys.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ class Partition:
         self._codec = codec
         self._overlay: SortedDict[bytes, PendingRow] = SortedDict()
         self._heads: dict[bytes, int] = {}
+        self._tails: dict[bytes, int] = {}
+        """Only of queues that were empty before: in a restored one, more may stand behind than was seen since."""
 
     # What the core asks
 
@@ -56,6 +59,8 @@ class Partition:
 
     def next_after(self, key: bytes, offset: int) -> Entry | None:
         """The first entry in a key's queue beyond an offset."""
+        if self._tails.get(key, offset + 1) <= offset:
+            return None
         for where, row in self.rows(Queued(key, offset + 1)):
             if isinstance(where, Queued) and where.key == key and isinstance(row, Entry):
                 return row
@@ -107,12 +112,15 @@ class Partition:
         key, offset = change.key.key, change.key.offset
         head = self._heads.get(key)
         if isinstance(change, Put):
+            if head is None or key in self._tails:
+                self._tails[key] = max(offset, self._tails.get(key, offset))
             if head is None or offset < head:
                 self._heads[key] = offset
         elif head == offset:
             successor = self.next_after(key, offset)
             if successor is None:
                 del self._heads[key]
+                self._tails.pop(key, None)
             else:
                 self._heads[key] = successor.source.offset
 
@@ -130,6 +138,7 @@ class Partition:
         place that its entry has moved on from is passed over; the redelivery of the event removes it.
         """
         self._heads.clear()
+        self._tails.clear()
         seek = self._codec.QUEUES
         while (first := self._first_queued(seek)) is not None:
             key, entry = first

@@ -115,6 +115,7 @@ class MemoryLedger:
         self.saved: defaultdict[int, int] = defaultdict(lambda: -1)
         """The changelog offset that each database has reached."""
         self.reads = 0
+        self.scans = 0
         self.writes = 0
 
     def check_size(self, key: bytes, value: bytes | None) -> None:
@@ -136,6 +137,7 @@ class MemoryLedger:
         return self.databases[partition].get(key)
 
     def scan(self, partition: int, start: bytes) -> Generator[tuple[bytes, bytes], None, None]:
+        self.scans += 1
         keys = sorted(self.databases[partition])
         for key in keys[bisect_left(keys, start) :]:
             self.reads += 1

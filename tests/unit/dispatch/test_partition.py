@@ -185,6 +185,33 @@ def test_the_next_costs_the_same_however_deep_the_queue_is():
     assert reads(200) == reads(3)
 
 
+def test_the_last_of_its_key_is_known_without_a_look_at_the_rows_of_others(part):
+    """Behind it a database would step over the removed rows of all other keys."""
+    part.put(entry(0), entry(1))
+    part.delete(Queued(b"k", 0))
+    scans = part.ledger.scans
+    assert part.next_after(b"k", 1) is None
+    part.delete(Queued(b"k", 1))
+    assert part.ledger.scans == scans
+    part.put(entry(2))
+    assert (part.head(b"k"), part.next_after(b"k", 2)) == (2, None)
+    part.delete(Queued(b"k", 2))
+    assert part.ledger.scans == scans
+    assert part._tails == {}
+
+
+def test_in_a_restored_queue_more_may_stand_behind_than_was_written_since(part):
+    part.put(entry(0), entry(1), entry(2))
+    fresh = Part(part.ledger)
+    fresh.offsets()
+    fresh.put(entry(0), entry(1))  # redelivered
+    fresh.delete(Queued(b"k", 0))
+    fresh.delete(Queued(b"k", 1))
+    assert fresh.head(b"k") == 2
+    fresh.put(entry(9))
+    assert fresh.next_after(b"k", 2) == entry(9)
+
+
 # Rebuilding
 
 
