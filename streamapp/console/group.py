@@ -1,9 +1,9 @@
 """One answer for all workers: reads this worker's partitions and asks the others for theirs. Writes nothing."""
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
-from streamapp import __version__
 from streamapp.console import names
 from streamapp.console.fields import Fields, key_fields
 from streamapp.console.peers import Answers, Peers
@@ -103,7 +103,7 @@ class Group:
         verdict = health.ready(now)
         return {
             "worker": self._worker.membership().url,
-            "version": __version__,
+            "version": version("streamapp"),
             "ready": verdict.ok,
             "problems": list(verdict.problems),
             "partitions": list(now.partitions),

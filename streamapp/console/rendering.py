@@ -1,13 +1,13 @@
 """Turns what is known into pages. Reads the templates beside it; writes nothing."""
 
 import base64
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
 from jinja2 import Environment, PackageLoader
 
-from streamapp import __version__
 from streamapp.console import names
 from streamapp.console.fields import Fields
 
@@ -26,7 +26,7 @@ class Html:
         self._templates = Environment(
             loader=PackageLoader("streamapp.console"), autoescape=True, trim_blocks=True, lstrip_blocks=True
         )
-        self._templates.globals |= {"app_id": app_id, "version": __version__}
+        self._templates.globals |= {"app_id": app_id, "version": version("streamapp")}
         self._templates.filters |= {"command_path": command_path, "key_path": key_path}
 
     def page(self, template: str, *, status: int = 200, **values: Any) -> web.Response:

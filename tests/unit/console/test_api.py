@@ -1,9 +1,9 @@
 import asyncio
 from datetime import timedelta
+from importlib.metadata import version
 
 import pytest
 
-from streamapp import __version__
 from streamapp.core.model import OnFailure, Ordering, Original, Reason, RunState, Status
 from tests.support.builders import (
     AT,
@@ -355,7 +355,7 @@ async def test_the_worker_itself(bench):
     bench.passed_over = 2
     bench.gate.close("ready")
     answer = await bench.get("/api/v1/status")
-    assert answer.pop("version") == __version__
+    assert answer.pop("version") == version("streamapp")
     commands = answer.pop("commands")
     assert commands["queued"] == 1
     assert answer == {

@@ -167,12 +167,11 @@ async def test_nothing_hostile_becomes_a_tag(bench, path):
     )
     if path in {"/commands/", "/keys/"}:
         path = path_of(path.rstrip("/"), HOSTILE.encode())
+    assert "{{ 7 * 7 }}" in parsed(await bench.page(path)).text
     for way in (path, path_with(path, "refresh=5"), path_with(path, "dag=%22%3E%3Cscript%3E")):
-        page = await bench.page(way)
-        tags = parsed(page)
+        tags = parsed(await bench.page(way))
         assert not {tag for tag, _ in tags.tags} & {"script", "img", "style", "iframe", "object"}
         assert not any(name.startswith("on") for _, attributes in tags.tags for name in attributes)
-        assert "{{ 7 * 7 }}" in tags.text
         for tag, attributes in tags.tags:
             for name in ("href", "src", "action"):
                 if name in attributes:
