@@ -60,10 +60,8 @@ class AvroReader:
         except Exception as error:  # fastavro raises whatever the bytes provoke
             detail = f"The body does not fit its schema (id {self._id}): it is damaged or cut short."
             raise Unprocessable(Reason.UNDECODABLE, detail) from error
-        if body.tell() != len(value):
-            detail = (
-                f"The body does not fit its schema (id {self._id}): {len(value) - body.tell()} bytes are left over."
-            )
+        if left := len(value) - body.tell():
+            detail = f"The body does not fit its schema (id {self._id}): {left} bytes are left over."
             raise Unprocessable(Reason.UNDECODABLE, detail)
         return dict(content)
 
@@ -73,13 +71,13 @@ class AvroWriter:
 
     def __init__(self, id_: int, schema: Schema) -> None:
         self._header = _HEADER.pack(MAGIC, id_)
-        self.schema = parse_schema(schema)
+        self._schema = parse_schema(schema)
 
     def write(self, content: dict[str, Any]) -> bytes:
         """The framed value."""
         body = io.BytesIO()
         body.write(self._header)
-        schemaless_writer(body, self.schema, content)
+        schemaless_writer(body, self._schema, content)
         return body.getvalue()
 
 
@@ -88,9 +86,8 @@ def _without_shadowed_aliases(reader: Schema, writer: Any) -> Schema:
 
     fastavro would take the alias for the field.
     """
-    written = (
-        {field["name"] for field in writer["fields"]} if isinstance(writer, dict) and "fields" in writer else set()
-    )
+    parts = writer if isinstance(writer, list) else [writer]
+    written = {field["name"] for part in parts if isinstance(part, dict) for field in part.get("fields", ())}
     fields = [
         {part: content for part, content in field.items() if part != "aliases" or field["name"] not in written}
         for field in reader["fields"]

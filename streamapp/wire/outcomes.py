@@ -37,10 +37,7 @@ class OutcomeCodec:
             ConfigError: The registry refuses the schema.
         """
         if self._registry is not None:
-            id_ = await self._registry.register(self._subject, OUTCOME)
-            self._writer = AvroWriter(id_, OUTCOME)
-            # So that reading what a worker of this release wrote asks nobody.
-            self._readers[id_] = AvroReader(id_, self._writer.schema, OUTCOME)
+            self._writer = AvroWriter(await self._registry.register(self._subject, OUTCOME), OUTCOME)
 
     def encode(self, outcome: Outcome) -> Outgoing:
         """The record for the results topic."""

@@ -116,7 +116,8 @@ async def test_a_record_of_the_same_name_in_another_namespace_resolves(decode, r
 
 
 async def test_a_record_within_a_union_resolves(decode, registry):
-    value = registry.framed(["null", schema(("command", "string"), ("params", "string"))], ROUTED)
+    writer = schema(("event", "int"), ("command", "string"), ("params", "string"))
+    value = registry.framed(["null", writer], {**ROUTED, "event": 1})
     assert await decode(value) == Command(**ROUTED, id=POSITION_ID)
 
 

@@ -161,6 +161,13 @@ async def test_secrets_stay_out_of_errors_and_logs(server, clock, caplog, answer
     assert "secret" not in said
 
 
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_wrong_password_is_said_to_be_that(server, registry, status):
+    server.fault = saying(httpx.Response(status, json={"error_code": status}))
+    with pytest.raises(Unavailable, match="password"):
+        await registry.schema(1)
+
+
 @pytest.mark.parametrize("url", ["", "registry:8081", "ftp://registry", "http://"])
 def test_an_address_that_is_none_stops_the_start(clock, url):
     with pytest.raises(ConfigError, match="http://"):
