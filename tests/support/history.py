@@ -195,7 +195,7 @@ def _one_ending(known: Mapping[Source, Sent], told: list[_Told], *, complete: bo
             first = endings[one.source, one.round].setdefault(one.id, one)
             if first != one:
                 yield f"G3: {one.id} was told twice with different content: {first} and {one}"
-    for source, round_ in ((source, round_) for source in known for round_ in sorted(rounds[source])):
+    for source, round_ in ((one, round_) for one in known for round_ in sorted(rounds[one])):
         ids = sorted(endings[source, round_])
         if len(ids) > 1:
             yield f"G3: {source} has {len(ids)} endings in round {round_}: {', '.join(ids)}"
