@@ -1,6 +1,7 @@
 """Reads: its ports and folder from Config, dags/. Writes: Airflow's home under the state directory. Airflow 3."""
 
 import json
+import os
 import subprocess
 import urllib.error
 import urllib.request
@@ -38,7 +39,11 @@ class _Airflow(Part):
             (home / "passwords.json").write_text(json.dumps({USERNAME: password(self.config)}))
             wait_for(Postgres(self.config), deadline_seconds=60)
             done = subprocess.run(
-                [self._program, "db", "migrate"], check=False, capture_output=True, text=True, env=self._environment()
+                [self._program, "db", "migrate"],
+                check=False,
+                capture_output=True,
+                text=True,
+                env={**os.environ, **self._environment()},
             )
             if done.returncode:
                 raise StackError(f"Airflow's database can't be made: {done.stderr or done.stdout}")

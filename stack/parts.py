@@ -6,7 +6,7 @@ from stack.mail import Mail
 from stack.part import Part
 from stack.postgres import Postgres
 from stack.registry import Registry
+from stack.worker import Worker1, Worker2
 
-PARTS: dict[str, type[Part]] = {
-    part.name: part for part in (Kafka, Registry, Mail, Postgres, AirflowApi, AirflowScheduler, AirflowDagProcessor)
-}
+_ALL = (Postgres, Kafka, Registry, Mail, AirflowApi, AirflowScheduler, AirflowDagProcessor, Worker1, Worker2)
+PARTS: dict[str, type[Part]] = {part.name: part for part in _ALL}

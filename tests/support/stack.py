@@ -57,7 +57,7 @@ def private(state: Path, **settings: str) -> Config:
 class PartProcess:
     """One part of the stack as a process of this test session."""
 
-    deadline_seconds = 120.0  # minutes of a busy machine count too
+    deadline_seconds = 120.0  # ten times what an idle machine needs
 
     def __init__(self, name: str, config: Config) -> None:
         self.part = PARTS[name](config)
