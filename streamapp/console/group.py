@@ -7,7 +7,7 @@ from typing import Any
 from streamapp.console import names
 from streamapp.console.fields import Fields, key_fields
 from streamapp.console.peers import Answers, Peers
-from streamapp.console.queries import HISTORY, QUEUE, Queries, Wanted
+from streamapp.console.queries import HISTORY, QUEUE, Queries, Wanted, newest
 from streamapp.console.worker import Worker
 from streamapp.observe import health
 
@@ -54,7 +54,7 @@ class Group:
             query.append(("dag", wanted.dag_id))
         there = await self._ask(COMMANDS, query, local=local)
         found = [*here.commands, *_collected(there, "commands")]
-        found.sort(key=_at, reverse=True)
+        found.sort(key=newest, reverse=True)
         return {
             "commands": found[:limit],
             "truncated": here.truncated or len(found) > limit or _any(there, "truncated"),
@@ -69,7 +69,7 @@ class Group:
             for fields in (*known["queue"], *known["history"])
             if wanted.takes(fields["status"], fields["dag_id"])
         ]
-        found.sort(key=_at, reverse=True)
+        found.sort(key=newest, reverse=True)
         return {
             "commands": found[:limit],
             "truncated": known["queue_truncated"] or known["history_truncated"] or len(found) > limit,
@@ -83,7 +83,7 @@ class Group:
         queue = [*here.queue.commands, *_collected(there, "queue")]
         history = [*here.history.commands, *_collected(there, "history")]
         queue.sort(key=lambda fields: (fields["source"]["partition"], fields["source"]["offset"]))
-        history.sort(key=_at, reverse=True)
+        history.sort(key=newest, reverse=True)
         incomplete = self._incomplete(there)
         if not queue and not history:
             return Answer(None, incomplete)
@@ -139,7 +139,3 @@ def _collected(there: Answers, name: str) -> list[dict[str, Any]]:
 
 def _any(there: Answers, name: str) -> bool:
     return any(answer.get(name) for answer in there.found.values())
-
-
-def _at(fields: Fields) -> str:
-    return str(fields["at"])

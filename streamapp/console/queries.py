@@ -106,7 +106,7 @@ class Queries:
                         break
                     chosen[place] = partition, entry
             found = Found(self._fields(chosen.values()), more or reading.passed_by)
-        found.commands.sort(key=lambda fields: str(fields["at"]), reverse=True)
+        found.commands.sort(key=newest, reverse=True)
         return found
 
     async def key(self, key: bytes) -> KeyFound:
@@ -119,7 +119,7 @@ class Queries:
                 queue += [(partition, entry) async for entry in _active(reading, partition, key)]
                 history += [(partition, entry) for entry in await _last_ended(reading, partition, key)]
             queue.sort(key=lambda item: (item[1].source.partition, item[1].source.offset))
-            history.sort(key=lambda item: item[1].at, reverse=True)
+            history.sort(key=lambda item: (item[1].at, item[1].source.offset), reverse=True)
             return KeyFound(
                 Found(self._fields(queue[:QUEUE]), reading.passed_by or len(queue) > QUEUE),
                 Found(self._fields(history[:HISTORY]), len(history) > HISTORY),
@@ -134,6 +134,11 @@ class Queries:
             return waiting_for(entry, head=head, running=running.get(dag, 0), now=now)
 
         return [command_fields(entry, sentence(partition, entry)) for partition, entry in found]
+
+
+def newest(fields: Fields) -> tuple[str, int]:
+    """What commands are sorted by where the last change counts."""
+    return fields["at"], fields["source"]["offset"]
 
 
 async def _candidates(reading: Reading, wanted: Wanted) -> AsyncGenerator[tuple[Partition, Entry], None]:

@@ -262,6 +262,13 @@ async def test_an_expired_command_that_may_have_a_run(bench):
     assert "ends as expired" in (await bench.get("/api/v1/commands/c0"))["waiting_for"]
 
 
+async def test_what_ended_at_the_same_time_is_in_the_order_of_offsets(bench):
+    bench.store(*(ended(offset) for offset in range(60)))
+    history = ids((await bench.get("/api/v1/keys/k"))["history"])
+    assert history == [f"c{offset}" for offset in range(59, 9, -1)]
+    assert ids((await bench.get("/api/v1/commands?limit=500"))["commands"])[:2] == ["c59", "c58"]
+
+
 # Bounds
 
 
