@@ -78,7 +78,7 @@ def site(
 ) -> Iterator[Installation]:
     settings = {"dag_missing_grace": "1s", "max_command_bytes": str(MAX_COMMAND_BYTES)}
     directory = tmp_path_factory.mktemp("site")
-    with Installation("bad-records", directory, kafka, airflow, registry, partitions=2, **settings) as site:
+    with Installation("bad-records", directory, kafka, airflow, registry.url, partitions=2, **settings) as site:
         site.create_topics()
         site.start_workers("one")
         yield site

