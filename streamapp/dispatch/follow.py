@@ -29,6 +29,9 @@ LOOK_BACK = timedelta(minutes=2)
 DELETED_AFTER = 2
 """Reconciliations in a row that must miss a run before it counts as deleted."""
 
+STOP_AGAIN = timedelta(seconds=2)
+"""After a stop that failed: Airflow answers 500 when its scheduler has the run in hand at that moment."""
+
 FAILURES_ALLOWED = 3
 """Look-ups of runs that may fail in one reconciliation before it is given up: each may take a whole time-out."""
 
@@ -46,7 +49,8 @@ class _Run:
     """Whether it may have ended before the first list that could have shown it."""
     missed: int = 0
     failures: int = 0
-    stopped: bool = False
+    stop_at: float = 0.0
+    """When to ask for its stop, if its command has a verdict that waits for its end."""
     end: DagRun | None = None
     """How it ended, once seen; a person may clear it afterwards, but the end was seen."""
     seen_at: float = 0.0
@@ -149,7 +153,6 @@ class Follower:
         """Look for runs that no list shows, and report again what nobody took."""
         now = self._clock.monotonic()
         for run in list(self._runs.values()):
-            run.stopped = False  # it failed, or somebody cleared the run
             if run.outcome is not None and now - run.reported_at >= self._reconcile_interval.total_seconds():
                 self._send(run, run.outcome)
         try:
@@ -263,16 +266,19 @@ class Follower:
         self._send(run, self._outcome(run, RunState.FAILED, reason, detail))
 
     async def _stop_those_asked_for(self) -> None:
-        """Stop runs whose command has a verdict that waits for their end."""
+        """Stop runs whose command has a verdict that waits for their end; again, should somebody clear them."""
         for run in self._open():
-            if run.entry.ending is not None and not run.stopped:
-                run.stopped = True
-                try:
-                    await self._airflow.cancel(run.dag_id, run.run_id)
-                except AirflowUnavailable as error:  # the next reconciliation lets it be tried again
-                    _log.warning("run not stopped: %s", error, extra=_ids(run, "run_not_stopped"))
-                else:
-                    _log.info("run stopped", extra=_ids(run, "run_stopped"))
+            now = self._clock.monotonic()
+            if run.entry.ending is None or now < run.stop_at:
+                continue
+            try:
+                await self._airflow.cancel(run.dag_id, run.run_id)
+            except AirflowUnavailable as error:
+                run.stop_at = now + STOP_AGAIN.total_seconds()
+                _log.warning("run not stopped: %s", error, extra=_ids(run, "run_not_stopped"))
+            else:
+                run.stop_at = now + self._reconcile_interval.total_seconds()
+                _log.info("run stopped", extra=_ids(run, "run_stopped"))
 
     def _send(self, run: _Run, outcome: Outcome) -> None:
         if run.outcome is None:

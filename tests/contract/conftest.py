@@ -1,10 +1,11 @@
 """Servers for the contract tests: a real Airflow, started once, and the fake."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.support import stack
@@ -46,3 +47,13 @@ def fake_server() -> Iterator[Server]:
 def server(request: pytest.FixtureRequest) -> Server:
     """Each test runs against both."""
     return request.getfixturevalue("fake_server" if request.param == "fake" else "airflow_server")
+
+
+@pytest.fixture
+async def operator(server: Server) -> AsyncIterator[httpx.AsyncClient]:
+    """A person with a browser, who may delete and clear runs."""
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
+        body = {"username": server.username, "password": server.password}
+        token = (await client.post("/auth/token", json=body)).json()["access_token"]
+        client.headers["Authorization"] = f"Bearer {token}"
+        yield client

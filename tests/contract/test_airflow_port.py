@@ -1,6 +1,7 @@
 """What the port promises, against the fake and against a real Airflow: one suite keeps the two alike."""
 
 import asyncio
+import contextlib
 import secrets
 from datetime import UTC, datetime, timedelta
 
@@ -52,16 +53,6 @@ async def is_known(airflow, dag_id):
 
 
 @pytest.fixture
-async def operator(server):
-    """A person with a browser, who may delete and clear runs."""
-    async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
-        body = {"username": server.username, "password": server.password}
-        token = (await client.post("/auth/token", json=body)).json()["access_token"]
-        client.headers["Authorization"] = f"Bearer {token}"
-        yield client
-
-
-@pytest.fixture
 def new_id():
     """Ids that no other test has: the real Airflow lives for the whole session."""
     return lambda: f"cmd__contract__{secrets.token_hex(6)}__1.1"
@@ -75,12 +66,11 @@ async def ended(airflow, dag_id, id_):
     return await until(run_that_ended, within_seconds=90)
 
 
-async def in_state(airflow, dag_id, id_, state):
-    async def reached():
-        run = await airflow.get(dag_id, id_)
-        return run is not None and run.state is state
-
-    await until(reached, within_seconds=90)
+async def stopped(airflow, dag_id, id_):
+    """Airflow answers 500 when its scheduler has the run in hand at that moment."""
+    with contextlib.suppress(AirflowUnavailable):
+        await airflow.cancel(dag_id, id_)
+        return True
 
 
 # Triggering
@@ -91,7 +81,7 @@ async def test_health_tells_the_version(airflow):
 
 
 async def test_a_created_run_can_be_read_back(airflow, new_id):
-    id_, conf = new_id(), {"seconds": 0, "nested": {"é": [1, None, True, 1.5, "\u0000"]}}
+    id_, conf = new_id(), {"seconds": 0, "nested": {"é": [1, None, True, 1.5]}}
     asked_at = datetime.now(UTC)
     answer = await airflow.trigger("probe", id_, conf)
     assert isinstance(answer, Created)
@@ -206,7 +196,7 @@ async def test_a_run_that_is_stopped_while_it_runs_fails(airflow, new_id):
         return await airflow.any_task_started("probe", id_)
 
     await until(works, within_seconds=90)
-    await airflow.cancel("probe", id_)
+    await until(lambda: stopped(airflow, "probe", id_))
     assert (await ended(airflow, "probe", id_)).state is DagRunState.FAILED
     assert await airflow.any_task_started("probe", id_)
 
@@ -230,7 +220,7 @@ async def test_the_list_of_ended_runs_is_filtered_and_ordered(airflow, new_id):
         await airflow.cancel("parked", id_)
     strict = new_id()
     await airflow.trigger("strict", strict, {"email": "a@b"})
-    await airflow.cancel("strict", strict)
+    await ended(airflow, "strict", strict)
 
     listed = await airflow.list_ended(["parked"], started_at)
     ours = [run for run in listed if run.run_id in {*ids, strict}]

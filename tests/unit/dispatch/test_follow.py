@@ -6,7 +6,7 @@ import pytest
 
 from streamapp.airflow.port import DagRunState
 from streamapp.core.model import Entry, Outcome, Policy, Reason, RunState, Source, Status, Timings
-from streamapp.dispatch.follow import LOOK_BACK, OVERLAP, Follower
+from streamapp.dispatch.follow import LOOK_BACK, OVERLAP, STOP_AGAIN, Follower
 from tests.support.manual_clock import START, ManualClock
 from tests.support.memory_airflow import MemoryAirflow
 
@@ -440,17 +440,28 @@ async def test_a_run_whose_command_has_a_verdict_is_stopped_and_its_end_reported
     assert [outcome.result for outcome in world.reported] == [RunState.FAILED]
 
 
-async def test_a_stop_that_failed_is_tried_again_with_the_next_reconciliation(world):
+async def test_a_stop_that_failed_is_tried_again_after_a_while(world):
     world.triggered(1, ending=Status.CANCELLED)
     world.airflow.broken.add("cancel")
     await world.follower.tick()
     await world.follower.tick()
     assert world.airflow.count("cancel") == 1
     world.airflow.broken.clear()
-    await world.follower.reconcile()
+    world.clock.advance(STOP_AGAIN)
     await world.follower.tick()
     await world.follower.tick()
     assert [outcome.result for outcome in world.reported] == [RunState.FAILED]
+
+
+async def test_a_stopped_run_that_somebody_clears_is_stopped_again(world):
+    world.triggered(1, ending=Status.CANCELLED)
+    await world.follower.tick()
+    world.airflow.add("probe", run_id(1))
+    await world.follower.tick()
+    assert world.airflow.count("cancel") == 1
+    world.clock.advance(RECONCILE)
+    await world.follower.tick()
+    assert world.airflow.count("cancel") == 2
 
 
 # Outages
