@@ -22,6 +22,6 @@ def down(config: Config) -> int:
 
 if __name__ == "__main__":
     try:
-        print(f"{down(Config.from_environment())} processes ended")
+        print("The stack has ended." if down(Config.from_environment()) else "Nothing was running.")
     except StackError as error:
         sys.exit(f"stack: {error}")

@@ -69,11 +69,11 @@ def all_parts(progress: Callable[[str], None]) -> None:
 def _maven(name: str) -> Path:
     pom = ROOT / "stack" / name / "pom.xml"
     target = CACHE / f"{name}-{_digest(pom)[:12]}"
+    needed = ("java",) if target.exists() else ("java", "mvn")
+    if missing := [program for program in needed if shutil.which(program) is None]:
+        raise StackError(f"{' and '.join(missing)} not found: apt-get install -y openjdk-17-jre-headless maven")
     if target.exists():
         return target
-    missing = [program for program in ("java", "mvn") if shutil.which(program) is None]
-    if missing:
-        raise StackError(f"{' and '.join(missing)} not found: apt-get install -y openjdk-17-jre-headless maven")
     # Maven's local repository does not bear two downloads at once.
     with locked(CACHE / "maven.lock"):
         if not target.exists():

@@ -1,7 +1,6 @@
 """Reads: a part's name. Writes: its pid file and log. Becomes that part: `python -m stack.run kafka`."""
 
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -29,8 +28,6 @@ def main() -> None:
         check_ports(part)
         part.prepare()
         command = part.command()
-        if shutil.which(command.argv[0]) is None:
-            raise StackError(f"{command.argv[0]} not found: apt-get install -y openjdk-17-jre-headless maven")
     except StackError as error:
         sys.exit(f"stack: {name}: {error}")
     os.execvpe(command.argv[0], list(command.argv), {**os.environ, **command.environment})

@@ -1,6 +1,8 @@
 """Reads: the Procfile's parts. Writes: state and logs under the state directory. Starts the stack in the background."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -28,8 +30,7 @@ def up(config: Config) -> None:
     fetch.all_parts(print)
     for part in parts:
         check_ports(part)
-    logs = config.state / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
+    logs = _fresh_logs(config)
     with (logs / "honcho.log").open("ab") as log:
         environment = {**os.environ, **replace(config, log_dir=str(logs)).environment()}
         honcho = subprocess.Popen(
@@ -50,6 +51,15 @@ Mail     {config.state / "mail" / "inbox"}
 `make logs` follows the logs, `make down` ends it all."""
 
 
+def _fresh_logs(config: Config) -> Path:
+    logs, earlier = config.state / "logs", config.state / "logs.earlier"
+    if logs.exists():
+        shutil.rmtree(earlier, ignore_errors=True)
+        logs.rename(earlier)
+    logs.mkdir(parents=True)
+    return logs
+
+
 def _wait(parts: list[Part], honcho: subprocess.Popen[bytes], logs: Path) -> None:
     started = time.monotonic()
     problems: dict[str, str | None] = {part.name: "not started" for part in parts}
@@ -61,19 +71,23 @@ def _wait(parts: list[Part], honcho: subprocess.Popen[bytes], logs: Path) -> Non
             elif problems[part.name]:
                 problems[part.name] = problem
         if honcho.poll() is not None or time.monotonic() - started > DEADLINE_SECONDS:
-            missing = {name: problem for name, problem in problems.items() if problem}
+            what_happened = _what_happened(problems, logs)
             down.down(parts[0].config)
-            raise StackError(_what_happened(missing, logs))
+            raise StackError(what_happened)
         time.sleep(0.2)
 
 
-def _what_happened(missing: dict[str, str], logs: Path) -> str:
-    told = [f"the stack did not start; logs are in {logs}"]
-    for name, problem in missing.items():
+def _what_happened(problems: dict[str, str | None], logs: Path) -> str:
+    """Name the part that ended first, for honcho ends the others; or else those that don't answer."""
+    stopped = re.search(r"\| (\S+)\.1 stopped", (logs / "honcho.log").read_text(errors="replace"))
+    missing = {name: problem for name, problem in problems.items() if problem}
+    told = {stopped.group(1): "ended"} if stopped else missing
+    lines = ["the stack did not start"]
+    for name, problem in told.items():
         log = logs / f"{name}.log"
-        lines = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
-        told += [f"{name}: {problem}", *(f"  | {line}" for line in lines)]
-    return "\n".join(told)
+        tail = log.read_text(errors="replace").splitlines()[-8:] if log.exists() else []
+        lines += [f"{name}: {problem}; {log} ends with:", *(f"  {line}" for line in tail)]
+    return "\n".join(lines)
 
 
 def _processes(part: Part) -> bool:

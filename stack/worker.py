@@ -43,7 +43,7 @@ class _Worker(Part):
         with locked(self.config.state / "topics.lock"):
             done = subprocess.run(argv, check=False, capture_output=True, text=True, env=self._environment())
         if done.returncode:
-            raise StackError(f"the topics don't fit: {done.stderr or done.stdout}")
+            raise StackError(f"`streamapp topics --create` ended with {done.returncode}: {done.stderr or done.stdout}")
 
     def command(self) -> Command:
         """Return the command line of the supervisor and its worker."""

@@ -1,0 +1,53 @@
+# Needs Python 3.11, Java 17 and Maven; everything else is fetched. STACK_* variables change ports and folders: stack/config.py.
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+BIN := .venv/bin
+INSTALLED := .venv/installed
+# The cheapest kinds of test first.
+KINDS := $(wildcard $(addprefix tests/,unit properties simulation docs contract broker e2e chaos dags))
+
+.PHONY: help install fetch up down logs demo test lint types imports check clean
+
+help: ## Say what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
+
+install: $(INSTALLED) ## Make the virtual environment .venv
+
+$(INSTALLED): pyproject.toml requirements/dev.txt
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install -q "$$(grep '^uv==' requirements/dev.txt)"
+	@$(BIN)/uv pip install -q --python $(BIN)/python -e . -r requirements/dev.txt
+	@touch $@
+
+fetch: install ## Fetch Kafka, the schema registry and Airflow
+	@$(BIN)/python -m stack.fetch
+
+up: install ## Start the whole stack in the background
+	@$(BIN)/python -m stack.up
+
+down: ## Stop the stack
+	@! test -x $(BIN)/python || $(BIN)/python -m stack.down
+
+logs: ## Follow the logs of the stack
+	@tail -n 20 -F $${STACK_STATE:-.stack}/logs/*.log
+
+demo: up ## Start the stack, send commands, show what became of them
+	@$(BIN)/python -m stack.demo
+
+test: install fetch ## Run all tests, the cheapest kinds first
+	@$(BIN)/pytest $(KINDS)
+
+lint: install ## Check the style
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: install ## Check the types
+	@$(BIN)/mypy
+
+imports: install ## Check that no room imports what it must not
+	@$(BIN)/lint-imports
+
+check: lint types imports ## lint, types and imports
+
+clean: down ## Stop the stack and remove its state
+	@rm -rf $${STACK_STATE:-.stack}
