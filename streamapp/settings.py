@@ -181,7 +181,7 @@ class Settings(BaseModel):
     """How often Airflow is asked for ended runs."""
     reconcile_interval: Duration = timedelta(seconds=30)
     """How often runs that the polls may have missed, or that were deleted, are looked for."""
-    ready_limit: Annotated[int, Field(ge=1)] = 1000
+    ready_limit: Annotated[int, Field(ge=1)] = 5000
     """Commands of a worker that may wait for Airflow in memory; above it no further ones are read."""
 
     web_bind: Annotated[str, Field(min_length=1)] = "127.0.0.1"

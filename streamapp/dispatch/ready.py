@@ -31,12 +31,18 @@ class Phase(Enum):
     """May run as soon as there is a permit and room for its DAG."""
     LATER = auto()
     """Waits for a time; or its deadline has passed, and it waits for its verdict."""
+    BACKING_OFF = auto()
+    """Was tried in vain, and waits for the next try."""
     BUSY = auto()
     """Handed to the sink."""
     REPORTED = auto()
     """The sink has reported what it saw; the fold of that report comes next."""
     RUNNING = auto()
     """Its run exists; the follower watches it."""
+
+
+STARTING = frozenset({Phase.QUEUED, Phase.BUSY, Phase.REPORTED, Phase.BACKING_OFF})
+"""What counts against the bound: all that is neither running nor put off by its producer or its policy."""
 
 
 @dataclass(slots=True, eq=False)
@@ -113,7 +119,7 @@ class Ready:
         elif note.ending and not note.settling:
             self._enqueue(note)  # the verdict came meanwhile
         else:
-            self._postpone(note, self._clock.now() + retry_after)
+            self._postpone(note, self._clock.now() + retry_after, Phase.BACKING_OFF)
         self._wake()
 
     def forget(self, note: Note) -> None:
@@ -135,8 +141,11 @@ class Ready:
     # What is asked
 
     def __len__(self) -> int:
-        """Entries that may run now, or are being started: what bounds the intake of commands."""
-        return self._phases[Phase.QUEUED] + self._phases[Phase.BUSY] + self._phases[Phase.REPORTED]
+        """Entries that may run now, are being started or could not be: what bounds the intake of commands.
+
+        While Airflow is away, they become more and more.
+        """
+        return sum(self._phases[phase] for phase in STARTING)
 
     @property
     def figures(self) -> dict[str, int]:
@@ -198,7 +207,7 @@ class Ready:
             self._enqueue(note)
         elif entry.dispatchable:
             if entry.not_before is not None and entry.not_before > self._clock.now():
-                self._postpone(note, entry.not_before)
+                self._postpone(note, entry.not_before, Phase.LATER)
             else:
                 self._enqueue(note)
             if entry.deadline is not None:
@@ -227,8 +236,8 @@ class Ready:
         if not queue:
             del self._queues[note.dag_id]
 
-    def _postpone(self, note: Note, until: datetime) -> None:
-        self._move(note, Phase.LATER)
+    def _postpone(self, note: Note, until: datetime, phase: Phase) -> None:
+        self._move(note, phase)
         note.wakes_at = until
         self._later[until, note.place] = note
 

@@ -1,8 +1,8 @@
 """What is committed: reads acks, which come in offset order and mean done, writes the offset after the last one.
 
-Stock Faust works out runs of acked offsets and gaps between them, and gets it wrong: it can commit past a record that
-is still being processed, does not count an ack of the very offset that is committed, and believes that a failed commit
-went through. None of it is needed where acks come in order.
+Stock Faust works out runs of acked offsets and gaps between them, from what it believes to have delivered; what was
+read again, and gaps that the broker has, are the business of `gaps` here. It also believes that a failed commit went
+through.
 """
 
 from collections.abc import Mapping

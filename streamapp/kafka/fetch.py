@@ -24,6 +24,7 @@ class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # noqa: SLF001
+        consumer._isolation_level = "read_committed"  # noqa: SLF001 - a command of an aborted transaction never was
         return consumer
 
     def topic_partitions(self, topic: str) -> int | None:
@@ -51,7 +52,7 @@ class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 with suppress(IllegalStateError):  # no longer ours: nothing to put back
                     consumer.seek(tp, records[0].offset)
             else:
-                self.app.gaps.fetched(tp, fetched[tp][0].offset)
+                self.app.gaps.fetched(tp, [record.offset for record in fetched[tp]])
         return fetched
 
     async def _fetch_first_things_first(

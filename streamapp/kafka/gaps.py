@@ -2,13 +2,13 @@
 
 Nothing in Faust notices a record that is delivered too early, because the ones before it were lost on the way from the
 client. So the next offset of every partition is known, from where reading started. A record beyond it is not folded;
-the consumer goes back once. If the broker itself has nothing in between (retention, markers of transactions), the gap
-is counted and reading goes on.
+the consumer goes back to it. Where the broker itself has nothing (retention, markers of transactions), Kafka's client
+has shown so: it loses nothing within what it returns. Such a gap is counted and reading goes on.
 """
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from faust.types import TP
@@ -41,8 +41,10 @@ class Gaps:
         self._next: dict[TP, int] = {}
         self._asked: set[TP] = set()
         """Partitions whose reading has to go back."""
-        self._first: dict[TP, int] = {}
-        """After going back: the first offset that the broker has; -1 until it answers."""
+        self._returned: dict[TP, int] = {}
+        """The offset after the last record that Kafka's client returned."""
+        self._holes: dict[TP, dict[int, int]] = {}
+        """Offsets that the broker has no record for, each to the next one that it has."""
         self.skipped = 0
         """Offsets that the broker did not have."""
         self.sought = 0
@@ -52,8 +54,9 @@ class Gaps:
         """Reading starts here, of these partitions and no others."""
         with self._lock:
             self._next = dict(positions)
+            self._returned = dict(positions)
+            self._holes = {tp: {} for tp in positions}
             self._asked.clear()
-            self._first.clear()
 
     def expects(self, tp: TP, offset: int) -> bool:
         """Whether this record is to be folded now; if so, the next one is expected from here on."""
@@ -61,29 +64,41 @@ class Gaps:
             wanted = self._next.get(tp)
             if wanted is None or offset < wanted:
                 return False  # given up meanwhile, or folded before reading went back
-            if offset > wanted and self._first.get(tp) != offset:
-                if tp not in self._first:
-                    log.warning("expected offset %d of %s, got %d: reading again", wanted, tp, offset)
-                    self._asked.add(tp)
-                    self._first[tp] = -1
-                    self.sought += 1
-                return False
             if offset > wanted:
+                if self._holes[tp].get(wanted) != offset:
+                    self._go_back(tp, wanted, offset)
+                    return False
+                del self._holes[tp][wanted]
                 self.skipped += offset - wanted
-                log.warning("the broker has nothing between %d and %d of %s: going on", wanted, offset, tp)
-            self._first.pop(tp, None)
+                log.info("the broker has nothing from %d to %d of %s: going on", wanted, offset - 1, tp)
             self._next[tp] = offset + 1
             return True
+
+    def _go_back(self, tp: TP, wanted: int, offset: int) -> None:
+        if tp not in self._asked and self._returned[tp] > wanted:
+            log.warning("expected offset %d of %s, got %d: reading again", wanted, tp, offset)
+            self._asked.add(tp)
+            self.sought += 1
 
     def take_asked(self, wanted: Iterable[TP]) -> dict[TP, int]:
         """Where to go back to, before the next fetch of these partitions."""
         with self._lock:
             asked = {tp: self._next[tp] for tp in wanted if tp in self._asked}
             self._asked -= asked.keys()
+            for tp, offset in asked.items():
+                self._returned[tp] = offset
+                self._holes[tp].clear()
             return asked
 
-    def fetched(self, tp: TP, first: int) -> None:
-        """A fetch that began after going back has brought this offset first."""
+    def fetched(self, tp: TP, offsets: Sequence[int]) -> None:
+        """Kafka's client has returned these records, without losing any in between: gaps are the broker's own."""
         with self._lock:
-            if self._first.get(tp) == -1 and tp not in self._asked:
-                self._first[tp] = first
+            if tp not in self._returned:
+                return
+            expected = self._returned[tp]
+            if offsets[-1] - expected + 1 != len(offsets):
+                for offset in offsets:
+                    if offset > expected:
+                        self._holes[tp][expected] = offset
+                    expected = offset + 1
+            self._returned[tp] = offsets[-1] + 1

@@ -29,7 +29,8 @@ class SeekThread(FetchThread):
         unread = [tp for tp in sources if tp not in committed]
         beginnings = await consumer.beginning_offsets(unread) if unread else {}
         ends = await consumer.end_offsets(list(committed)) if committed else {}
-        _refuse_recreated({tp: found.offset for tp, found in committed.items()}, ends)
+        if error := _recreated({tp: found.offset for tp, found in committed.items()}, ends):
+            self.app.leave(error)
         positions = {tp: committed[tp].offset if tp in committed else beginnings[tp] for tp in sources}
         for tp, offset in positions.items():
             consumer.seek(tp, offset)
@@ -42,11 +43,12 @@ class SeekThread(FetchThread):
         return {tp: committed[tp].offset if tp in committed else None for tp in sources}
 
 
-def _refuse_recreated(committed: Mapping[TP, int], ends: Mapping[TP, int]) -> None:
+def _recreated(committed: Mapping[TP, int], ends: Mapping[TP, int]) -> ConfigError | None:
     for tp, offset in committed.items():
         if ends[tp] < offset:
-            raise ConfigError(
+            return ConfigError(
                 f"offset {offset} of {tp.topic} partition {tp.partition} was committed, but it ends at {ends[tp]}: "
                 "the topic was deleted and created again. Use a new app id (STREAMAPP_APP_ID), or delete this one's "
                 "consumer group and changelog topic."
             )
+    return None

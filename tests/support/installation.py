@@ -16,6 +16,8 @@ from confluent_kafka import KafkaError, Message, Producer
 from streamapp.core.model import TERMINAL
 from streamapp.kafka import topics
 from streamapp.settings import load_settings
+from streamapp.wire.dead_letter import decode_dead_letter
+from tests.support import history
 from tests.support.airflow_api import AirflowApi
 from tests.support.eventually import eventually
 from tests.support.stack import Kafka
@@ -43,16 +45,6 @@ class Draft:
         """Partition and offset."""
         assert self.partition is not None
         return self.partition, self.offset
-
-    @property
-    def id(self) -> str | None:
-        """The command id that the record names itself."""
-        try:
-            fields = json.loads(self.value or b"null")
-        except ValueError:
-            return None
-        found = fields.get("id") if isinstance(fields, dict) else None
-        return found if isinstance(found, str) else None
 
 
 def command(
@@ -249,9 +241,16 @@ class Installation:
         assert len(found) < 2, found
         return found[0] if found else None
 
-    def violations(self, drafts: Iterable[Draft]) -> list[str]:
-        """What breaks the guarantees, by Airflow's own account and the topics."""
-        return []
+    def violations(self) -> list[str]:
+        """What breaks the guarantees among all that was ever sent, by Airflow's own account and the topics."""
+        letters = [decode_dead_letter(letter.key, letter.value, letter.headers) for letter in self.dead_letters()]
+        assert None not in letters, letters
+        return history.violations(
+            sent=[_sent(record) for record in self.records()],
+            runs=[_run(run) for run in self.runs()],
+            outcomes=self.outcomes(),
+            dead_letters=[letter for letter in letters if letter is not None],
+        )
 
     def _check_ended(self, wanted: set[tuple[int, int]]) -> None:
         outcomes = self.outcomes()
@@ -274,6 +273,24 @@ class Installation:
 def place_of(outcome: Outcome) -> tuple[int, int]:
     """Partition and offset of the record that an outcome is about."""
     return outcome["source"]["partition"], outcome["source"]["offset"]
+
+
+def _sent(record: Record) -> history.Sent:
+    try:
+        fields = json.loads(record.value or b"null")
+    except ValueError:
+        fields = None
+    named = fields.get("id") if isinstance(fields, dict) else None
+    return history.Sent(
+        topic=record.topic, partition=record.partition, offset=record.offset, key=record.key, id=named or None
+    )
+
+
+def _run(run: dict[str, Any]) -> history.Run:
+    start, end = (run[name] and datetime.fromisoformat(run[name]) for name in ("start_date", "end_date"))
+    return history.Run(
+        run_id=run["dag_run_id"], dag_id=run["dag_id"], conf=run["conf"], start=start, end=end, state=run["state"]
+    )
 
 
 def _source_of(run: dict[str, Any]) -> tuple[int, int]:

@@ -4,11 +4,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
 
+from stack.config import ROOT
 from tests.support.eventually import eventually
 from tests.support.stack import free_port
 
@@ -21,8 +22,21 @@ LOG_LINES = 40
 class Worker:
     """`faust -A streamapp worker` with its own data directory and web port. It can be started again after its end."""
 
-    def __init__(self, name: str, directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, directory: Path, environment: Mapping[str, str], sabotage: Sequence[str] = ()
+    ) -> None:
+        """Describe it.
+
+        Args:
+            name: Of its data directory and log.
+            directory: Where these are.
+            environment: The settings.
+            sabotage: What goes wrong in it, see tests.support.sabotage.
+        """
         self.name = name
+        self._environment = {**environment, "PYTHONPATH": str(ROOT)}
+        spoiled = [sys.executable, "-m", "tests.support.sabotage", ",".join(sabotage)]
+        self._program = spoiled if sabotage else [FAUST, "-A", "streamapp"]
         self.environment = dict(environment)
         self.data = directory / f"{name}-data"
         self.log_path = directory / f"{name}.log"
@@ -36,11 +50,11 @@ class Worker:
         """Start it, and wait until it is ready."""
         assert not self.running, f"{self.name} runs already"
         port = self.url.rpartition(":")[2]
-        call = [FAUST, "-A", "streamapp", "--datadir", str(self.data), "worker", "-l", "info", "--web-port", port]
+        call = [*self._program, "--datadir", str(self.data), "worker", "-l", "info", "--web-port", port]
         with self.log_path.open("ab") as log:
             # It must not outlive the tests, however they end.
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *call], cwd=self._directory, env=self.environment,
+                ["setpriv", "--pdeathsig", "KILL", *call], cwd=self._directory, env=self._environment,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         if wait:

@@ -1,0 +1,325 @@
+"""What makes Faust keep its word, on a real broker: each guard is seen to work, and is missed when it is left out."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic
+
+from streamapp.core.effects import Queued
+from streamapp.wire.rows import row_key
+from tests.support.eventually import eventually
+from tests.support.installation import Draft, Installation, command, place_of
+from tests.support.stack import Kafka
+from tests.support.worker import Worker
+
+Install = Callable[..., Installation]
+
+MANY = 2500
+"""Commands: several fetches' worth."""
+NOBODY = "http://127.0.0.1:1"
+"""An Airflow that does not answer."""
+
+
+def committed(installation: Installation, kafka: Kafka) -> dict[int, int]:
+    """The offsets of the commands topic that are committed."""
+    consumer = Consumer({**kafka.client, "group.id": installation.name})
+    partitions = consumer.list_topics(installation.name, timeout=20).topics[installation.name].partitions
+    found = consumer.committed([TopicPartition(installation.name, number) for number in partitions], timeout=20)
+    consumer.close()
+    return {tp.partition: max(tp.offset, 0) for tp in found}
+
+
+def all_read(installation: Installation, kafka: Kafka, sent: list[Draft]) -> None:
+    """Every one of these records is committed as done."""
+    places = committed(installation, kafka)
+    assert all(places[draft.place[0]] > draft.place[1] for draft in sent), places
+
+
+def commands(count: int, **params: object) -> list[Draft]:
+    return [command(f"k{n % 20}".encode(), id=f"c{n}", **params) for n in range(count)]
+
+
+# Records that got lost on the way to the agents, called GAP
+
+
+def lose_some(installation: Installation, kafka: Kafka, *sabotage: str) -> int:
+    """Let half a batch get lost; return how many commands nobody ever heard of again."""
+    sent = installation.send(*commands(100))
+    installation.worker("one", "lost_fetch", *sabotage).start()
+    eventually(lambda: all_read(installation, kafka, sent), seconds=60)
+    return installation.statuses(sent)["unread"]
+
+
+def test_a_lost_batch_is_read_again(install: Install, kafka: Kafka) -> None:
+    installation = install(partitions=1)
+    assert lose_some(installation, kafka) == 0
+    assert "reading again" in installation.workers["one"].log
+
+
+def test_without_gaps_a_lost_batch_is_lost(install: Install, kafka: Kafka) -> None:
+    assert lose_some(install(partitions=1), kafka, "without_gaps") > 0
+
+
+# What is committed
+
+
+def commit_behind_an_aborted_transaction(installation: Installation, kafka: Kafka, *sabotage: str) -> int:
+    """Send commands in transactions, one of which is aborted; stop the worker; answer what is committed."""
+    worker = installation.worker("one", *sabotage)
+    worker.start()
+    producer = Producer({**kafka.client, "transactional.id": installation.name})
+    producer.init_transactions(20)
+    for end in (producer.commit_transaction, producer.abort_transaction, producer.commit_transaction):
+        producer.begin_transaction()
+        draft = command(b"k")
+        producer.produce(installation.name, key=draft.key, value=draft.value, partition=0)
+        producer.flush(20)
+        end(20)
+    # A marker follows each; so the commands stand at 0 and 4, and what never was at 2.
+    eventually(lambda: _ended_at(installation, {0, 4}))
+    assert worker.terminate() == 0
+    assert "reading again" not in worker.log, "a marker is not a loss"
+    return committed(installation, kafka)[0]
+
+
+def _ended_at(installation: Installation, offsets: set[int]) -> None:
+    ended = {place_of(outcome)[1] for outcome in installation.outcomes() if outcome["status"] == "succeeded"}
+    assert ended == offsets
+
+
+def test_markers_of_transactions_do_not_hinder_commits(install: Install, kafka: Kafka) -> None:
+    assert commit_behind_an_aborted_transaction(install(partitions=1), kafka) >= 5
+
+
+def test_stock_would_not_commit_behind_a_marker(install: Install, kafka: Kafka) -> None:
+    assert commit_behind_an_aborted_transaction(install(partitions=1), kafka, "without_commit") < 5
+
+
+# A frozen worker, called LEASE
+
+
+def freeze_beyond_the_session(installation: Installation, *sabotage: str) -> Worker:
+    """Freeze one of two workers until the other has taken over, let it wake, with work in its hands."""
+    frozen, other = installation.worker("frozen", *sabotage), installation.worker("other")
+    frozen.start()
+    other.start()
+    frozen.wait_ready()
+    sent = installation.send(*commands(60, seconds=0.2))
+    eventually(lambda: _some_run(installation, sent))
+    frozen.freeze()
+    eventually(lambda: _owns(other, 4), seconds=60)
+    frozen.thaw()
+    installation.endings(sent, seconds=60)
+    return frozen
+
+
+def _some_run(installation: Installation, sent: list[Draft]) -> None:
+    assert installation.statuses(sent)["succeeded"] > 5
+
+
+def _owns(worker: Worker, partitions: int) -> None:
+    status = worker.get("/api/v1/status").json()
+    assert len(status["partitions"]) == partitions, status
+
+
+def test_a_worker_that_wakes_too_late_writes_nothing(install: Install) -> None:
+    frozen = freeze_beyond_the_session(install())
+    assert frozen.wait() == 70
+    assert "the lease ran out" in frozen.log
+
+
+def test_without_a_lease_it_goes_on(install: Install) -> None:
+    frozen = freeze_beyond_the_session(install(), "without_lease")
+    assert frozen.running
+
+
+# Backpressure, called HOLD
+
+
+def take_in_while_airflow_is_away(installation: Installation, *sabotage: str) -> int:
+    """Send a lot while nobody answers for Airflow; return how many commands the worker takes in."""
+    installation.send(*[command(None, id=f"c{n}") for n in range(MANY)])
+    worker = installation.worker("one", *sabotage, ready_limit="20", airflow_url=NOBODY)
+    worker.start()
+
+    def settled() -> int:
+        status = worker.get("/api/v1/status").json()
+        taken = int(status["outcomes"].get("accepted", 0))
+        assert taken == MANY or (status["held"] and status["folds"]["open"] == 0), status
+        return taken
+
+    eventually(settled, seconds=60)
+    # Held, it still takes what was fetched before; once it acks the end of that, nothing more comes.
+    return eventually(lambda: _unchanged(settled), seconds=60, every_seconds=1)
+
+
+def _unchanged(count: Callable[[], int]) -> int:
+    before = count()
+    time.sleep(2)  # long beside a fetch
+    assert count() == before
+    return before
+
+
+def test_commands_are_held_while_memory_is_full(install: Install) -> None:
+    assert take_in_while_airflow_is_away(install(partitions=2)) < MANY / 2
+
+
+def test_without_holding_all_are_taken_in(install: Install) -> None:
+    assert take_in_while_airflow_is_away(install(partitions=2), "without_hold") == MANY
+
+
+# A recovery that waits for ever, called WATCHDOG
+
+
+def recover_in_spite_of_loss(installation: Installation, *sabotage: str) -> Worker:
+    """Start a worker without its data, while some of the changelog gets lost on the way to it."""
+    worker = installation.worker("one")
+    worker.start()
+    installation.endings(installation.send(*commands(40)))
+    worker.terminate()
+    worker.forget_data()
+    again = installation.worker("one", "stuck_recovery", *sabotage)
+    again.start(wait=False)
+    return again
+
+
+def test_a_stuck_recovery_is_mended(install: Install) -> None:
+    worker = recover_in_spite_of_loss(install())
+    worker.wait_ready()
+    assert "makes no progress" in worker.log
+
+
+def test_without_the_watchdog_it_hangs(install: Install) -> None:
+    worker = recover_in_spite_of_loss(install(), "without_watchdog")
+    with pytest.raises(AssertionError, match="not ready"):
+        worker.wait_ready(seconds=20)
+
+
+# Records that Kafka refuses
+
+
+def test_a_refused_row_stops_the_worker_and_loses_nothing(install: Install, kafka: Kafka) -> None:
+    installation = install(partitions=2)
+    worker = installation.worker("one")
+    worker.start()
+    admin = AdminClient(kafka.client)
+    _limit_changelog(admin, installation, "200")
+    sent = installation.send(*commands(30))
+    assert worker.wait() == 71
+    assert sum(committed(installation, kafka).values()) == 0
+    assert not installation.outcomes()
+    _limit_changelog(admin, installation, "1048588")
+    worker.start()
+    endings = installation.endings(sent)
+    assert {ending["status"] for ending in endings.values()} == {"succeeded"}
+
+
+def _limit_changelog(admin: AdminClient, installation: Installation, size: str) -> None:
+    entry = ConfigEntry("max.message.bytes", size, incremental_operation=AlterConfigOpType.SET)
+    name = f"{installation.name}-dispatches-changelog"
+    resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=[entry])
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(10)
+
+
+# Topics that are not what they were
+
+
+def test_a_recreated_topic_is_refused(install: Install, kafka: Kafka) -> None:
+    installation = install(partitions=1)
+    worker = installation.worker("one")
+    worker.start()
+    installation.endings(installation.send(*commands(10)))
+    assert worker.terminate() == 0
+    _recreate(AdminClient(kafka.client), installation)  # Kafka forgets what was committed, too
+    installation.send(*commands(10))
+    worker.start(wait=False)
+    assert worker.wait() == 2
+    assert "deleted and created again" in worker.log
+
+
+def test_a_topic_that_ends_before_what_was_committed_is_refused(install: Install, kafka: Kafka) -> None:
+    installation = install(partitions=1)
+    offsets = ConsumerGroupTopicPartitions(installation.name, [TopicPartition(installation.name, 0, 7)])
+    admin = AdminClient(kafka.client)
+    admin.alter_consumer_group_offsets([offsets])[installation.name].result(10)
+    worker = installation.worker("one")
+    worker.start(wait=False)
+    assert worker.wait() == 2
+    assert "deleted and created again" in worker.log
+
+
+def _recreate(admin: AdminClient, installation: Installation) -> None:
+    admin.delete_topics([installation.name])[installation.name].result(10)
+
+    def create() -> None:
+        try:
+            admin.create_topics([NewTopic(installation.name, 1, 1)])[installation.name].result(10)
+        except Exception as error:
+            raise AssertionError(error) from error  # Kafka still deletes
+
+    eventually(create)
+
+
+def test_added_partitions_are_refused_until_all_topics_have_them(install: Install, kafka: Kafka) -> None:
+    installation = install(partitions=2)
+    admin = AdminClient(kafka.client)
+    admin.create_partitions([NewPartitions(installation.name, 3)])[installation.name].result(10)
+    worker = installation.worker("one")
+    worker.start(wait=False)
+    assert worker.wait() == 2
+    assert "partitions" in worker.log
+
+
+def test_a_table_of_a_newer_release_is_refused(install: Install, kafka: Kafka) -> None:
+    installation = install(partitions=1)
+    producer = Producer(kafka.client)
+    producer.produce(
+        f"{installation.name}-dispatches-changelog", key=row_key(Queued(b"k", 0)), value=b'{"v":2}\n', partition=0
+    )
+    assert producer.flush(10) == 0
+    worker = installation.worker("one")
+    worker.start(wait=False)
+    assert worker.wait() == 2
+    assert "newer release" in worker.log
+
+
+# A broker that goes away, called EXIT
+
+
+@pytest.fixture(scope="module")
+def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    with Kafka(tmp_path_factory.mktemp("own-kafka")) as kafka:
+        yield kafka
+
+
+def test_an_outage_of_the_broker_loses_nothing(install: Install, own_kafka: Kafka) -> None:
+    installation = install(kafka=own_kafka)
+    worker = installation.worker("one", "short_grace")
+    worker.start()
+    sent = installation.send(*commands(60, seconds=0.1))
+    eventually(lambda: _some_run(installation, sent))
+    own_kafka.kill()
+    worker.terminate()  # it can neither commit nor leave its group, and must not wait for that
+    own_kafka.start()
+    worker.start()
+    endings = installation.endings(sent, seconds=60)
+    assert {ending["status"] for ending in endings.values()} == {"succeeded"}
+
+
+def test_without_a_grace_it_would_wait_for_the_broker(install: Install, own_kafka: Kafka) -> None:
+    installation = install(kafka=own_kafka)
+    worker = installation.worker("one", "without_exit")
+    worker.start()
+    installation.endings(installation.send(*commands(4)))
+    own_kafka.kill()
+    worker.signal(signal.SIGTERM)
+    try:
+        with pytest.raises(AssertionError, match="has not ended"):
+            worker.wait(12)
+    finally:
+        worker.kill()
+        own_kafka.start()

@@ -1,0 +1,188 @@
+"""Reads: names of faults and of parts to leave out. Writes: nothing. A worker in which something goes wrong on purpose.
+
+    python -m tests.support.sabotage FAULT[,FAULT…] --datadir D worker …
+
+Faults make happen what a real cluster does rarely. `without_…` leaves out what guards against it: a test that passes
+with the guard has to fail without it.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from aiokafka.producer import sender
+
+import streamapp
+from streamapp.core.effects import Track
+from streamapp.dispatch.fold import Folds
+from streamapp.kafka import commit, exits, fetch, gaps, lease, recovery, transport
+
+CHANGELOG_DELAY_SECONDS = 0.3
+
+# Faults
+
+
+def slow_changelog() -> None:
+    """Changelog records travel for a while, alone, as if their leader were another, slower broker."""
+    underway = set()
+
+    async def send_produce_request(self: Any, node_id: Any, batches: dict[Any, Any]) -> None:
+        slow = {tp: batch for tp, batch in batches.items() if tp.topic.endswith("-changelog")}
+        quick = {tp: batch for tp, batch in batches.items() if tp not in slow}
+
+        async def later() -> None:
+            await asyncio.sleep(CHANGELOG_DELAY_SECONDS)
+            await sender.SendProduceReqHandler(self, slow).do(node_id)
+            for tp in slow:
+                self._muted_partitions.remove(tp)
+            waiter = self._message_accumulator._waiter_future
+            if not waiter.done():
+                waiter.set_result(None)
+
+        if slow:
+            task = asyncio.create_task(later())
+            underway.add(task)
+            task.add_done_callback(underway.discard)
+        if quick:
+            await sender.SendProduceReqHandler(self, quick).do(node_id)
+        self._in_flight.remove(node_id)
+        for tp in quick:
+            self._muted_partitions.remove(tp)
+
+    sender.Sender._send_produce_req = send_produce_request
+
+
+def lost_fetch() -> None:
+    """Once, the first half of a batch of commands gets lost between Kafka's client and Faust."""
+    stock = fetch.FetchThread._fetch_records
+    lost: list[int] = []
+
+    async def fetch_and_lose(self: Any, *args: Any, **kwargs: Any) -> Any:
+        fetched = await stock(self, *args, **kwargs)
+        for tp, records in fetched.items():
+            if not lost and tp.topic == self.app.commands_topic and len(records) > 1:
+                lost.append(len(records))
+                fetched[tp] = records[len(records) // 2 :]
+        return fetched
+
+    fetch.FetchThread._fetch_records = fetch_and_lose
+
+
+def stuck_recovery() -> None:
+    """Once, changelog records that recovery waits for are drained elsewhere."""
+    stock = fetch.FetchThread._fetch_first_things_first
+    lost: set[Any] = set()
+
+    async def fetch_and_lose(self: Any, *args: Any) -> Any:
+        fetched = await stock(self, *args)
+        if self.app.tables.recovery.in_recovery:
+            for tp in list(fetched):
+                if tp.topic.endswith("-changelog") and tp not in lost:
+                    lost.add(tp)
+                    del fetched[tp]
+        return fetched
+
+    fetch.FetchThread._fetch_first_things_first = fetch_and_lose
+
+
+def short_grace() -> None:
+    """A worker that does not end is not waited for as long."""
+    stock = exits.exit_later
+    exits.exit_later = lambda code: stock(code, timedelta(seconds=4))
+
+
+# What may be left out
+
+
+def without_log_first() -> None:
+    """The stock order: rows enter the database at once, and effects leave at once."""
+
+    def begin(self: Folds, fold: Any, decision: Any) -> None:
+        number = fold.partition.number
+        self._acking[fold.source].append(fold)
+        for change, row in zip(decision.changes, fold.rows, strict=True):
+            fold.partition.lay(change, row)
+            fold.logged.append(self._ledger.append(number, row.key, row.value))
+            database = self._ledger._database(number)
+            if row.value is None:
+                database.delete(row.key)
+            else:
+                database.put(row.key, row.value)
+            fold.partition.entered(row)
+        fold.sent = [send() for send in fold.sends]
+        for effect in fold.effects:
+            if isinstance(effect, Track):
+                self._index.track(effect.entry)
+        self._when([*fold.logged, *fold.sent], (self._ack, fold.source), lambda: self._ack(fold.source))
+
+    Folds._begin = begin
+
+
+def without_ack_order() -> None:
+    """An event is acked as soon as its own effects are, whatever the ones before it do."""
+
+    def ack(self: Folds, source: Any) -> None:
+        queue = self._acking[source]
+        for fold in [fold for fold in queue if fold.sent is not None and all(sent.done() for sent in fold.sent)]:
+            queue.remove(fold)
+            fold.ack()
+
+    Folds._ack = ack
+
+
+def without_gaps() -> None:
+    """Whatever is delivered is folded."""
+    gaps.Gaps.expects = lambda *_: True
+
+
+def without_lease() -> None:
+    """A worker writes whatever its membership."""
+    lease.Lease.check = lambda *_: None
+
+
+def without_hold() -> None:
+    """Commands are taken in however full memory is."""
+    fetch.HoldingConsumer.hold = lambda *_: None
+
+
+def without_watchdog() -> None:
+    """Nobody looks whether recovery gets on."""
+
+    async def look_away(*_: Any) -> None:
+        pass
+
+    recovery.RecoveryWatchdog._mend = look_away
+
+
+def without_exit() -> None:
+    """A worker that should end takes the time it takes."""
+    exits.exit_later = lambda *_: None
+
+
+def without_commit() -> None:
+    """Faust's own reckoning of what may be committed."""
+    for name in ("ack", "_new_offset", "_add_gap", "_commit_offsets"):
+        delattr(commit.CommittingConsumer, name)
+
+
+def without_drain() -> None:
+    """Partitions are given up whatever is under way."""
+
+    async def give_up(*_: Any) -> None:
+        pass
+
+    transport.DurableApp.give_up_partitions = give_up
+
+
+def main() -> None:
+    """Spoil what is named, then run Faust."""
+    for name in sys.argv.pop(1).split(","):
+        fault: Callable[[], None] = globals()[name]
+        fault()
+    streamapp.app.main()
+
+
+if __name__ == "__main__":
+    main()
