@@ -61,10 +61,7 @@ class Parts:
         partition = self.partitions.get(message.partition)
         if partition is None or not self.is_next(message.tp, message.offset):
             return
-        try:
-            self.folds.fold((message.topic, message.partition), partition, event, ack)
-        except Exception as error:  # noqa: BLE001 - Faust would skip the event and go on
-            self.folds.stop(error)
+        self.folds.fold((message.topic, message.partition), partition, event, ack)
         self.measure()
 
     async def patiently(self, part: str, ask: Callable[[], Awaitable[T]]) -> T:

@@ -33,7 +33,7 @@ async def receive(parts: Parts, message: Any) -> CommandReceived:
             source=source, key=message.key, value=message.value, headers=headers, recorded_at=recorded_at
         )
 
-    content = await parts.patiently("registry", decode)
+    content = await parts.patiently("registry: commands", decode)
     policy = None
     if isinstance(content, Command):
         policy = find_policy(parts.routes, content.command)

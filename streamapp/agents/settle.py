@@ -1,5 +1,6 @@
 """Reads the results topic; folds what the sink and the follower observed. Verdicts, which folds wrote, pass by."""
 
+from functools import partial
 from typing import Any
 
 from streamapp.agents.parts import Parts
@@ -14,7 +15,7 @@ def register(app: DurableApp, topic: Any, parts: Parts) -> None:
     async def settle(stream: Any) -> None:
         async for event in stream.noack().events():
             message = event.message
-            outcome = await parts.outcomes.decode(message.key, message.value)
+            outcome = await parts.patiently("registry: results", partial(parts.outcomes.decode, message.key, message.value))
             if message.generation_id != app.consumer_generation_id:
                 continue  # it comes again, to whoever owns it now
             if outcome is None or outcome.source.partition != message.partition:

@@ -12,10 +12,14 @@ def usable_key(key: bytes | None) -> bytes | None:
 
 
 def show_key(key: bytes | None) -> str | None:
-    """The key as text: UTF-8 where it is that, else base64; None for a record without a key."""
+    """The key as text: UTF-8 where it is that, else base64; None for a record without a key.
+
+    Bytes with a zero among them are base64, too: they are numbers, and PostgreSQL takes no zero in a text.
+    """
     if key is None:
         return None
     try:
-        return key.decode()
+        text = key.decode()
     except UnicodeDecodeError:
-        return base64.b64encode(key).decode()
+        text = "\0"
+    return base64.b64encode(key).decode() if "\0" in text else text

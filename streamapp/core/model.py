@@ -144,7 +144,7 @@ class Original:
     """A record's bytes as they came, kept until the command has ended."""
 
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 class RunState(StrEnum):
