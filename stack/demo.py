@@ -67,19 +67,27 @@ def main(config: Config, console: Console) -> None:
     _send(sent, server, folder / "commands.jsonl", console)
     _follow(sent, server, console)
     console.print(_table(sent))
-    problems = [
-        f"{one.id} ended as {one.outcome.get('status')}, not as {one.expected}"
-        for one in sent
-        if one.outcome.get("status") != one.expected
-    ]
-    problems += _overlaps(sent)
+    if wrong := [*problems(sent), *overlaps(sent)]:
+        raise StackError("the demo failed: " + "; ".join(wrong))
     mail = _mail(config, sent[-1].id, deadline)
-    problems += [] if mail else [f"no mail to {RECIPIENT} has arrived in {config.state / 'mail' / 'inbox'}"]
-    if problems:
-        raise StackError("the demo failed: " + "; ".join(problems))
-    assert mail
     console.print(f"\nThe mail: [bold]{mail['Subject']}[/bold], from {mail['From']} to {mail['To']}")
     console.print("Each command ended as it should, and the runs of each key one after another.\n")
+
+
+def problems(sent: list[Sent]) -> list[str]:
+    """Say which commands ended otherwise than they should."""
+    wrong = [one for one in sent if one.outcome["status"] != one.expected]
+    return [f"{one.id} ended as {one.outcome['status']}, not as {one.expected}" for one in wrong]
+
+
+def overlaps(sent: list[Sent]) -> list[str]:
+    """Say which runs started before the one before them, of the same key, had ended."""
+    found = []
+    for before, after in pairwise(sent):
+        ended, started = before.time("ended_at"), after.time("started_at")
+        if before.key == after.key and ended and started and started < ended:
+            found.append(f"{after.id} started before {before.id} had ended")
+    return found
 
 
 def _commands(name: str) -> list[Sent]:
@@ -141,22 +149,13 @@ def _table(sent: list[Sent]) -> Table:
     return table
 
 
-def _overlaps(sent: list[Sent]) -> list[str]:
-    problems = []
-    for before, after in pairwise(sent):
-        ended, started = before.time("ended_at"), after.time("started_at")
-        if before.key == after.key and ended and started and started < ended:
-            problems.append(f"{after.id} started before {before.id} had ended")
-    return problems
-
-
-def _mail(config: Config, command_id: str, deadline: float) -> EmailMessage | None:
+def _mail(config: Config, command_id: str, deadline: float) -> EmailMessage:
     while True:
         for mail in mails(config):
             if command_id in mail["Subject"] and RECIPIENT in mail["To"]:
                 return mail
         if time.monotonic() > deadline:
-            return None
+            raise StackError(f"no mail to {RECIPIENT} has arrived in {config.state / 'mail' / 'inbox'}")
         time.sleep(0.2)
 
 

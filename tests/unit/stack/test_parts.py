@@ -1,0 +1,77 @@
+"""Starting and ending a part, tried on the smallest one: the mail catcher."""
+
+import smtplib
+import socket
+import subprocess
+import sys
+import time
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from stack.config import HOST, ROOT, Config, StackError
+from stack.mail import Mail as MailPart
+from stack.run import check_ports
+from stack.secret import secret
+from tests.support.stack import Mail, free_port
+
+
+def test_a_mail_is_kept(tmp_path: Path) -> None:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "a@example.com", "b@example.com", "Grüße"
+    message.set_content("hello")
+    with Mail(tmp_path) as mail:
+        with smtplib.SMTP(HOST, mail.config.smtp_port) as client:
+            client.send_message(message)
+        assert [(kept["To"], kept["Subject"]) for kept in mail.mails] == [("b@example.com", "Grüße")]
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind((HOST, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(StackError, match=f"port {port}, which mail needs, is in use: .* set STACK_SMTP_PORT"):
+            check_ports(MailPart(Config(state=tmp_path, smtp_port=port)))
+
+
+def test_a_part_that_ends_at_its_start_says_why(tmp_path: Path) -> None:
+    mail = Mail(tmp_path)
+    with socket.socket() as other:
+        other.bind((HOST, mail.config.smtp_port))
+        other.listen()
+        mail.deadline_seconds = 20
+        mail.part.waiting_for = lambda: "nobody answers"  # type: ignore[method-assign]
+        with pytest.raises(AssertionError, match=r"mail ended with 1[\s\S]*is in use"):
+            mail.start()
+
+
+def test_a_part_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, signal, sys\n"
+        "from tests.support.stack import Mail\n"
+        f"mail = Mail(pathlib.Path({str(tmp_path)!r})); mail.start()\n"
+        "print(mail.config.smtp_port, flush=True); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    part = MailPart(Config(state=tmp_path, smtp_port=int(done.stdout)))
+    deadline = time.monotonic() + 20
+    while part.waiting_for() is None:
+        assert time.monotonic() < deadline, "the part still answers"
+        time.sleep(0.05)
+
+
+def test_ports_are_given_out_once_and_not_those_of_the_stack() -> None:
+    ports = [free_port() for _ in range(50)]
+    assert len(set(ports)) == 50
+    assert all(21000 <= port < 30000 for port in ports)
+
+
+def test_a_secret_is_made_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "password"
+    assert secret(path) == secret(path)
+    assert len(secret(path)) == 32
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert secret(tmp_path / "other") != secret(path)
