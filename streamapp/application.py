@@ -56,7 +56,7 @@ class Tracker:
         """Note how an entry now stands."""
         self._ready.track(entry)
         self._follower.track(entry)
-        if not entry.dispatchable:
+        if not entry.dispatchable and entry.ending is None:
             self._trigger.forget(entry.source)
 
     def inherit(self, entry: Entry) -> None:
