@@ -126,3 +126,21 @@ def test_a_paused_dag_stops_no_other(pair: Installation, airflow: FakeAirflowPro
     assert not set(pair.statuses(stuck)) & {"succeeded", "failed", "rejected"}
     airflow.control("dag", dag_id="paused")
     assert {ending["status"] for ending in pair.endings(stuck).values()} == {"succeeded"}
+
+
+def test_answers_get_lost(pair: Installation, airflow: FakeAirflowProcess) -> None:
+    before = airflow.state()["requests"]["trigger"]
+    for kind in ("lost", "500", "500_after", "429", "cut", "garbled"):
+        airflow.control("fault", operation="trigger", kind=kind, times=2)
+    for operation in ("list", "get", "tasks"):
+        airflow.control("fault", operation=operation, kind="500", times=2)
+    sent = pair.send(*[command(b"lost-%d" % (n % 6), fail=n % 5 == 0) for n in range(24)])
+    endings = pair.endings(sent, seconds=60)
+    assert {ending["status"] for ending in endings.values()} == {"succeeded", "failed"}
+    assert airflow.state()["requests"]["trigger"] - before > len(sent), "no fault had an effect"
+
+
+def test_history_has_no_violation(pair: Installation) -> None:
+    """Stands last: judges all that came before."""
+    assert len(pair.records()) > 100
+    assert pair.violations() == []

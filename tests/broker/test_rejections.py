@@ -136,6 +136,12 @@ def test_what_was_rejected_may_be_sent_again(site: Installation) -> None:
     assert site.ending(good)["status"] == "succeeded"
 
 
+def test_history_has_no_violation(site: Installation) -> None:
+    """Stands last: judges all that came before."""
+    assert len(site.records()) > len(CASES)
+    assert site.violations() == []
+
+
 def the_letter(site: Installation, draft: Draft) -> Record:
     def found() -> Record:
         place = {"dlq.topic": site.name, "dlq.partition": str(draft.partition), "dlq.offset": str(draft.offset)}
