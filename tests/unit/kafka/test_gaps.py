@@ -1,0 +1,80 @@
+import pytest
+from faust.types import TP
+
+from streamapp.kafka.gaps import Gaps
+
+ONE = TP("commands", 0)
+
+
+@pytest.fixture
+def gaps():
+    gaps = Gaps()
+    gaps.start({ONE: 10})
+    return gaps
+
+
+def test_records_in_order_are_expected(gaps):
+    gaps.fetched(ONE, [10, 11, 12])
+    assert [gaps.expects(ONE, offset) for offset in (10, 11, 12)] == [True, True, True]
+    assert not gaps.take_asked([ONE])
+
+
+def test_a_record_is_expected_once(gaps):
+    gaps.fetched(ONE, [10])
+    assert gaps.expects(ONE, 10)
+    assert not gaps.expects(ONE, 10)
+
+
+def test_what_was_lost_on_the_way_is_read_again(gaps):
+    gaps.fetched(ONE, [10, 11, 12, 13])
+    assert gaps.expects(ONE, 10)
+    assert not gaps.expects(ONE, 12)
+    assert not gaps.expects(ONE, 13)
+    assert gaps.take_asked([ONE]) == {ONE: 11}
+    gaps.fetched(ONE, [11, 12, 13])
+    assert [gaps.expects(ONE, offset) for offset in (11, 12, 13)] == [True, True, True]
+    assert (gaps.sought, gaps.skipped) == (1, 0)
+
+
+def test_it_goes_back_once_however_much_was_on_the_way(gaps):
+    gaps.fetched(ONE, [10, 11, 12, 13])
+    assert not gaps.expects(ONE, 11)
+    assert gaps.take_asked([ONE]) == {ONE: 10}
+    assert not gaps.expects(ONE, 12)  # fetched before reading went back
+    assert not gaps.expects(ONE, 13)
+    assert not gaps.take_asked([ONE])
+
+
+@pytest.mark.parametrize("batches", [[[10, 13]], [[10], [13]], [[10], [13, 14]]])
+def test_a_gap_of_the_broker_is_counted_and_passed(gaps, batches):
+    for batch in batches:
+        gaps.fetched(ONE, batch)
+        assert all(gaps.expects(ONE, offset) for offset in batch)
+    assert (gaps.sought, gaps.skipped) == (0, 2)
+
+
+def test_a_log_that_starts_later_is_read_from_its_start(gaps):
+    gaps.fetched(ONE, [50, 51])
+    assert gaps.expects(ONE, 50)
+    assert gaps.expects(ONE, 51)
+    assert gaps.skipped == 40
+
+
+def test_a_gap_of_the_broker_does_not_excuse_a_loss_before_it(gaps):
+    gaps.fetched(ONE, [10, 11, 14])
+    assert gaps.expects(ONE, 10)
+    assert not gaps.expects(ONE, 14)
+    assert gaps.take_asked([ONE]) == {ONE: 11}
+
+
+def test_partitions_of_others_are_not_expected(gaps):
+    gaps.start({})
+    gaps.fetched(ONE, [10])
+    assert not gaps.expects(ONE, 10)
+
+
+def test_a_partition_that_is_held_goes_back_when_it_is_fetched_again(gaps):
+    gaps.fetched(ONE, [10, 11])
+    assert not gaps.expects(ONE, 11)
+    assert not gaps.take_asked([])
+    assert gaps.take_asked([ONE]) == {ONE: 10}
