@@ -198,6 +198,22 @@ def test_without_the_watchdog_it_hangs(install: Install) -> None:
         worker.wait_ready(seconds=20)
 
 
+# Records that pass before the streams' queues are cleared, called FLOW
+
+
+def test_nothing_passes_until_all_is_resumed_together(install: Install) -> None:
+    worker = install().worker("one", "watch_flow")
+    worker.start()
+    assert "after the rebuild, records wait" in worker.log
+    assert "after the rebuild, records pass" not in worker.log
+
+
+def test_stock_lets_records_pass_too_early(install: Install) -> None:
+    worker = install().worker("one", "watch_flow", "without_flow")
+    worker.start()
+    assert "after the rebuild, records pass" in worker.log
+
+
 # Records that Kafka refuses
 
 

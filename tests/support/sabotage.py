@@ -7,6 +7,7 @@ with the guard has to fail without it.
 """
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,6 +16,7 @@ from typing import Any
 from aiokafka.producer import sender
 
 import streamapp
+from streamapp.agents import rebalance
 from streamapp.core.effects import Track
 from streamapp.dispatch.fold import Folds
 from streamapp.kafka import commit, exits, fetch, gaps, lease, recovery, transport
@@ -93,6 +95,21 @@ def short_grace() -> None:
     exits.exit_later = lambda code: stock(code, timedelta(seconds=4))
 
 
+def watch_flow() -> None:
+    """Say in the log whether records could pass at the moment in which the index was rebuilt."""
+    stock = rebalance.register
+
+    def register(app: Any, parts: Any) -> None:
+        stock(app, parts)
+
+        @app.on_rebalance_complete.connect(weak=False)
+        async def look(*_: Any, **__: Any) -> None:
+            passing = app.consumer.flow_active or app.flow_control.is_active()
+            logging.getLogger(__name__).warning("after the rebuild, records %s", "pass" if passing else "wait")
+
+    rebalance.register = register
+
+
 # What may be left out
 
 
@@ -154,6 +171,11 @@ def without_watchdog() -> None:
         pass
 
     recovery.RecoveryWatchdog._mend = look_away
+
+
+def without_flow() -> None:
+    """The flow of records is as Faust leaves it."""
+    rebalance.stop_flow = lambda *_: None
 
 
 def without_exit() -> None:

@@ -1,0 +1,188 @@
+"""The consumer's thread on a real broker: what is fetched, what is put back, where reading starts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+
+from streamapp.kafka.fetch import FetchThread
+from streamapp.kafka.gaps import Gaps
+from streamapp.kafka.seek import SeekThread
+from tests.support.stack import Kafka
+
+POLL_SECONDS = 1.0
+
+
+class Bench:
+    """A thread of Faust's, without its thread, around a real client."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, prefix: str) -> None:
+        self.consumer = consumer
+        self.commands, self.changelog = (
+            TopicPartition(f"{prefix}-commands", 0),
+            TopicPartition(f"{prefix}-changelog", 0),
+        )
+        self.results = TopicPartition(f"{prefix}-results", 0)
+        recovery = SimpleNamespace(in_recovery=False, active_offsets={})
+        tables = SimpleNamespace(changelog_topics={self.changelog.topic}, recovery=recovery)
+        self.app = SimpleNamespace(
+            commands_topic=self.commands.topic, consumer_generation_id=1, gaps=Gaps(), tables=tables, left=[]
+        )
+        self.app.leave = self.app.left.append
+        self.faust = SimpleNamespace(flow_active=True)
+
+    def thread(self, kind: type[AIOKafkaConsumerThread]) -> Any:
+        thread = kind.__new__(kind)
+        thread.app, thread.consumer, thread._consumer = self.app, self.faust, self.consumer
+        return thread
+
+    async def position(self, tp: TopicPartition) -> int:
+        return int(await self.consumer.position(tp))
+
+
+@pytest.fixture
+async def bench(kafka: Kafka, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    prefix = f"fetch-{abs(hash(request.node.name))}"
+    names = [f"{prefix}-{end}" for end in ("commands", "results", "changelog")]
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(name, 1, 1) for name in names])
+    await admin.close()
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka.bootstrap_servers,
+        group_id=prefix,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=50,
+        max_partition_fetch_bytes=4096,
+    )
+    await consumer.start()
+    bench = Bench(consumer, prefix)
+    consumer.assign([bench.commands, bench.results, bench.changelog])
+    await consumer.seek_to_beginning(*consumer.assignment())
+    yield bench
+    await consumer.stop()
+
+
+@pytest.fixture
+async def write(kafka: Kafka) -> AsyncIterator[Callable[..., Any]]:
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
+    await producer.start()
+
+    async def write(tp: TopicPartition, count: int, size: int = 10) -> None:
+        for future in [await producer.send(tp.topic, b"x" * size, partition=0) for _ in range(count)]:
+            await future
+
+    yield write
+    await producer.stop()
+
+
+# An empty set means "all partitions" to the client
+
+
+async def test_nobody_asked_for_nothing_is_fetched(bench: Bench, write: Callable[..., Any]) -> None:
+    await write(bench.changelog, 3)
+    assert await bench.thread(FetchThread)._fetch_records(bench.consumer, set(), POLL_SECONDS, 10) == {}
+    assert await bench.position(bench.changelog) == 0
+
+
+async def test_stock_drains_what_nobody_asked_for(bench: Bench, write: Callable[..., Any]) -> None:
+    await write(bench.changelog, 3)
+    fetched = await bench.thread(AIOKafkaConsumerThread)._fetch_records(bench.consumer, set(), POLL_SECONDS, 10)
+    assert bench.changelog in fetched
+
+
+async def empty_the_live_set_meanwhile(
+    bench: Bench, write: Callable[..., Any], kind: type[AIOKafkaConsumerThread]
+) -> None:
+    """A rebalance empties Faust's set while a fetch waits; then recovery's records arrive."""
+    live = {bench.commands}
+    fetching = asyncio.create_task(bench.thread(kind)._fetch_records(bench.consumer, live, 3 * POLL_SECONDS, 10))
+    await asyncio.sleep(0)  # the fetch has begun
+    live.clear()
+    bench.app.consumer_generation_id = 2
+    await write(bench.changelog, 3)
+    await write(bench.commands, 3)
+    await fetching
+
+
+async def test_a_fetch_that_outlives_its_generation_takes_nothing_away(bench: Bench, write: Callable[..., Any]) -> None:
+    await empty_the_live_set_meanwhile(bench, write, FetchThread)
+    assert await bench.position(bench.changelog) == 0
+    assert await bench.position(bench.commands) == 0
+
+
+async def test_stock_takes_them_away(bench: Bench, write: Callable[..., Any]) -> None:
+    await empty_the_live_set_meanwhile(bench, write, AIOKafkaConsumerThread)
+    assert (await bench.position(bench.changelog), await bench.position(bench.commands)) != (0, 0)
+
+
+# Results and control come first
+
+
+async def first_batch(
+    bench: Bench, write: Callable[..., Any], kind: type[AIOKafkaConsumerThread]
+) -> dict[TopicPartition, Any]:
+    """Two results stand behind a backlog of commands, all of it in the client's hands."""
+    await write(bench.commands, 50, size=100)
+    await write(bench.results, 2)
+    thread = bench.thread(kind)
+    everything = {bench.commands, bench.results}
+    async with asyncio.timeout(20):
+        while not all(_buffered(bench.consumer, tp) for tp in everything):
+            await asyncio.sleep(0.02)
+            await bench.consumer.getmany(bench.changelog, timeout_ms=10)  # lets the client fetch for all
+    fetched: dict[TopicPartition, Any] = await thread._fetch_records(bench.consumer, everything, POLL_SECONDS, 10)
+    return fetched
+
+
+def _buffered(consumer: AIOKafkaConsumer, tp: TopicPartition) -> bool:
+    return tp in consumer._fetcher._records
+
+
+async def test_results_come_before_a_backlog_of_commands(bench: Bench, write: Callable[..., Any]) -> None:
+    fetched = await first_batch(bench, write, FetchThread)
+    assert len(fetched[bench.results]) == 2
+    assert len(fetched[bench.commands]) == 8
+
+
+# Where reading starts
+
+
+@pytest.mark.parametrize("committed", [None, 0, 2])
+async def test_reading_starts_where_it_was_committed(
+    bench: Bench, write: Callable[..., Any], committed: int | None
+) -> None:
+    await write(bench.commands, 5)
+    if committed is not None:
+        await bench.consumer.commit({bench.commands: committed})
+    await bench.consumer.getmany(bench.commands, timeout_ms=5000)  # what a rebalance drops
+    assert await bench.position(bench.commands) > 2
+    answered = await bench.thread(SeekThread)._seek_all()
+    assert await bench.position(bench.commands) == (committed or 0)
+    assert answered[bench.commands] == committed
+    assert bench.app.gaps.expects(bench.commands, committed or 0)
+
+
+@pytest.mark.parametrize("committed", [None, 0])
+async def test_stock_skips_what_it_dropped_at_the_start(
+    bench: Bench, write: Callable[..., Any], committed: int | None
+) -> None:
+    await write(bench.commands, 5)
+    if committed is not None:
+        await bench.consumer.commit({bench.commands: committed})
+    await bench.consumer.getmany(bench.commands, timeout_ms=5000)
+    await bench.consumer.seek_to_committed(bench.commands)
+    assert await bench.position(bench.commands) > 2
+
+
+async def test_an_end_below_what_was_committed_is_told(bench: Bench, write: Callable[..., Any]) -> None:
+    await write(bench.commands, 5)
+    await bench.consumer.commit({bench.commands: 9})
+    await bench.thread(SeekThread)._seek_all()
+    assert "deleted and created again" in str(bench.app.left)
