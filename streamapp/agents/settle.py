@@ -15,7 +15,9 @@ def register(app: DurableApp, topic: Any, parts: Parts) -> None:
     async def settle(stream: Any) -> None:
         async for event in stream.noack().events():
             message = event.message
-            outcome = await parts.patiently("registry: results", partial(parts.outcomes.decode, message.key, message.value))
+            outcome = await parts.patiently(
+                "registry: results", partial(parts.outcomes.decode, message.key, message.value)
+            )
             if message.generation_id != app.consumer_generation_id:
                 continue  # it comes again, to whoever owns it now
             if outcome is None or outcome.source.partition != message.partition:
