@@ -215,6 +215,11 @@ async def test_a_keys_commands_that_need_no_turn_are_in_its_queue(bench):
     assert ids((await bench.get("/api/v1/keys/k"))["queue"]) == ["c0", "c1", "c2"]
 
 
+async def test_many_that_need_no_turn_are_each_there_once(bench):
+    bench.store(*(entry(offset, policy=policy(ordering=Ordering.NONE)) for offset in range(120)))
+    assert ids((await bench.get("/api/v1/keys/k"))["queue"]) == [f"c{offset}" for offset in range(120)]
+
+
 async def test_a_key_that_holds_the_start_of_another(bench):
     for offset, key in enumerate([b"", b"k", b"kk", b"k\0"]):
         bench.fold(received(offset, key=key))

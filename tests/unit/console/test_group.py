@@ -48,11 +48,15 @@ async def silent():
         return web.json_response([1])
 
     async def elsewhere(_):
-        raise web.HTTPFound("http://127.0.0.1:1/")
+        raise web.HTTPFound("/found")
+
+    async def found(_):
+        return web.json_response({"commands": [], "worker": "not the one that was asked"})
 
     servers = []
     for handler in (wait, break_, nonsense, lie, listing, elsewhere):
         app = web.Application()
+        app.router.add_get("/found", found)
         app.router.add_get("/{any:.*}", handler)
         servers.append(TestServer(app))
         await servers[-1].start_server()
