@@ -91,7 +91,8 @@ def inject(kind: str, workers: list[Worker], chance: random.Random) -> None:
             if chance.random() < 0.3:
                 victim.forget_data()
         case "term":
-            assert victim.terminate() == 0
+            # It may have begun so lately that nobody in it hears the signal yet.
+            assert victim.terminate() in {0, -signal.SIGTERM}
         case "kill both":
             for worker in workers:
                 worker.signal(signal.SIGKILL)

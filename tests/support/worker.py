@@ -117,6 +117,12 @@ class Worker:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def exit_code(self) -> int | None:
         """How it ended."""
         return None if self._process is None else self._process.poll()
