@@ -42,7 +42,7 @@ class Group:
         path = f"{COMMANDS}/{names.encoded(command_id.encode())}"
         there = await self._ask(path, [(names.BASE64, "1")], local=local)
         newest = max(there.found.values(), key=lambda fields: str(fields.get("recorded_at")), default=None)
-        return Answer(newest, self._incomplete(there))
+        return Answer(newest, self._incomplete(there, local=local))
 
     async def commands(self, wanted: Wanted, limit: int, *, key: bytes | None, local: bool) -> Fields:
         """Commands, those first that changed last; with a key, those of this key."""
@@ -58,7 +58,7 @@ class Group:
         return {
             "commands": found[:limit],
             "truncated": here.truncated or len(found) > limit or _any(there, "truncated"),
-            "incomplete": self._incomplete(there),
+            "incomplete": self._incomplete(there, local=local),
         }
 
     async def _commands_of(self, key: bytes, wanted: Wanted, limit: int, *, local: bool) -> Fields:
@@ -84,7 +84,7 @@ class Group:
         history = [*here.history.commands, *_collected(there, "history")]
         queue.sort(key=lambda fields: (fields["source"]["partition"], fields["source"]["offset"]))
         history.sort(key=newest, reverse=True)
-        incomplete = self._incomplete(there)
+        incomplete = self._incomplete(there, local=local)
         if not queue and not history:
             return Answer(None, incomplete)
         fields = {
@@ -127,10 +127,20 @@ class Group:
         member = self._worker.membership()
         return await self._peers.ask(member.workers, member.url, path, query)
 
-    def _incomplete(self, there: Answers) -> list[str]:
-        own = [] if self._queries.complete else [self._worker.membership().url]
-        theirs = [url for answer in there.found.values() for url in answer.get("incomplete", [])]
-        return sorted({*own, *theirs, *there.silent})
+    def _incomplete(self, there: Answers, *, local: bool) -> list[str]:
+        member = self._worker.membership()
+        missing = {*there.silent}
+        for answer in there.found.values():
+            missing.update(answer.get("incomplete", []))
+        if not self._queries.complete:
+            missing.add(member.url)
+        elif not local:
+            owned = {partition.number for partition in self._worker.partitions}
+            missing.update(
+                f"the worker of partition {number}, which has no address of its own"
+                for number in set(range(member.total)) - owned - member.elsewhere
+            )
+        return sorted(missing)
 
 
 def _collected(there: Answers, name: str) -> list[dict[str, Any]]:

@@ -51,13 +51,16 @@ def register(
     """
 
     def membership() -> Membership:
+        joined = app.consumer_generation_id > 0
+        workers = app.router.external_topics_metadata()
         return Membership(
             lease_remaining=app.lease.remaining,
-            joined=app.consumer_generation_id > 0,
+            joined=joined,
             rebalancing=app.rebalancing,
             restoring=app.in_recovery,
             url=str(app.conf.canonical_url),
-            workers=tuple(app.router.external_topics_metadata()),
+            workers={url: frozenset(topics.get(app.commands_topic, ())) for url, topics in workers.items()},
+            total=(app.partition_counts().get(app.commands_topic) or 0) if joined else 0,
         )
 
     worker = Worker(

@@ -1,6 +1,6 @@
 """What the console may see of its worker: reads the moving parts, writes nothing."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -25,8 +25,15 @@ class Membership:
     restoring: bool
     url: str
     """Under which the group knows this worker."""
-    workers: Iterable[str]
-    """The addresses of all workers; those that share one address count once."""
+    workers: Mapping[str, frozenset[int]]
+    """The addresses of all workers, with the partitions they own. Workers that share one address count once."""
+    total: int
+    """Partitions of the commands topic; 0 while they aren't known."""
+
+    @property
+    def elsewhere(self) -> frozenset[int]:
+        """Partitions that other workers can be asked about."""
+        return frozenset().union(*(owned for url, owned in self.workers.items() if url != self.url))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,6 +57,7 @@ class Bench:
     """A worker that folds what it is given, and shows it."""
 
     def __init__(self, numbers: tuple[int, ...]) -> None:
+        self.numbers = frozenset(numbers)
         self.clock = InstantClock()
         self.clock.elapsed = AT - self.clock.now()
         self.ledger = Ledger()
@@ -71,7 +72,13 @@ class Bench:
         self.followed: dict[str, int] = {}
         self.passed_over = 0
         self.member = Membership(
-            lease_remaining=timedelta(seconds=5), joined=True, rebalancing=False, restoring=False, url="", workers=()
+            lease_remaining=timedelta(seconds=5),
+            joined=True,
+            rebalancing=False,
+            restoring=False,
+            url="",
+            workers={},
+            total=0,
         )
         self.url = ""
         self.session: aiohttp.ClientSession
@@ -157,7 +164,7 @@ class Bench:
         self.server = TestServer(app)
         await self.server.start_server()
         self.url = str(self.server.make_url("/")).rstrip("/")
-        self.change(url=self.url, workers=(self.url,))
+        self.change(url=self.url, workers={self.url: self.numbers}, total=len(self.numbers))
 
 
 @pytest.fixture
@@ -171,8 +178,9 @@ async def benches() -> AsyncIterator[Callable[..., Any]]:
                 bench = Bench(numbers)
                 await bench.start(session)
                 started.append(bench)
+            workers = {bench.url: bench.numbers for bench in started}
             for bench in started:
-                bench.change(workers=tuple(other.url for other in started))
+                bench.change(workers=workers, total=sum(map(len, workers.values())))
             return started
 
         yield make

@@ -123,7 +123,7 @@ async def test_the_others_are_asked_once_and_for_their_own_part(bench):
     app.router.add_get("/{any:.*}", answer)
     async with TestServer(app) as other:
         url = str(other.make_url("")).rstrip("/")
-        bench.change(workers=(bench.url, f"{bench.url}/", url, f"{url}/"))
+        bench.change(workers=dict.fromkeys([bench.url, f"{bench.url}/", url, f"{url}/"], frozenset()))
         await bench.get("/api/v1/commands?status=failed&dag=a%26b")
     assert asked == ["/api/v1/commands?limit=100&status=failed&dag=a%26b&local=1"]
 
@@ -133,7 +133,9 @@ async def test_workers_that_do_not_answer_are_named(pair, silent):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         away = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        one.change(workers=(one.url, other.url, away, *silent))
+        one.change(
+            workers={one.url: one.numbers, other.url: other.numbers} | dict.fromkeys([away, *silent], frozenset())
+        )
         answer = await one.get("/api/v1/commands")
         assert ids(answer["commands"]) == ["p1o0", "p0o0"]
         assert answer["incomplete"] == sorted([away, *silent])
@@ -160,7 +162,7 @@ async def test_a_worker_in_a_rebalance_is_named(pair):
 
 async def test_all_workers(pair):
     one, other = pair
-    one.change(workers=(one.url, other.url, "http://127.0.0.1:1"))
+    one.change(workers={one.url: one.numbers, other.url: other.numbers, "http://127.0.0.1:1": frozenset()})
     answer = await one.get("/api/v1/workers")
     assert [(worker["worker"], worker["partitions"]) for worker in answer["workers"]] == [
         (one.url, [0]),
@@ -175,3 +177,14 @@ async def test_a_command_whose_id_two_workers_know_is_the_local_one(pair):
     other.store(entry(10, key=b"b", id="same", source=source(10, 1)))
     assert (await one.get("/api/v1/commands/same"))["key"] == "a"
     assert (await other.get("/api/v1/commands/same"))["key"] == "b"
+
+
+async def test_workers_that_share_an_address_are_no_secret(pair):
+    one, other = pair
+    for workers in ({one.url: other.numbers}, {one.url: one.numbers}, {}):
+        one.change(workers=workers)
+        missing = ["the worker of partition 1, which has no address of its own"]
+        assert (await one.get("/api/v1/commands"))["incomplete"] == missing
+        assert (await one.get("/api/v1/commands/p1o0", status=503))["incomplete"] == missing
+        assert (await one.get("/api/v1/commands?local=1"))["incomplete"] == []
+        assert "partition 1, which has no address" in await one.page("/")
