@@ -161,10 +161,8 @@ def _receive_again(state: State, event: CommandReceived, known: Entry) -> Decisi
             "app id (STREAMAPP_APP_ID) or delete this one's consumer group and changelog topic."
         )
     changes = _rows_again(known)
-    holder = state.holder(known.id)
-    own = Holder(known.key, known.source.offset)
-    if known.status is not Status.DUPLICATE and (holder is None or holder == own):
-        changes.append(Put(Identity(known.id), own))
+    if _holds_its_id(state, known):
+        changes.append(Put(Identity(known.id), Holder(known.key, known.source.offset)))
     if known.timings.accepted_at is not None:
         accepted = replace(
             known,
@@ -182,6 +180,16 @@ def _receive_again(state: State, event: CommandReceived, known: Entry) -> Decisi
     if known.status is Status.REJECTED:
         effects.append(Bury(_dead_letter(known, event)))
     return Decision(tuple(changes), tuple(effects))
+
+
+def _holds_its_id(state: State, known: Entry) -> bool:
+    """Whether the id row is a known record's own, although a crash may have kept it from being written."""
+    if known.status is Status.DUPLICATE:
+        return False
+    holder = state.holder(known.id)
+    if holder is None or holder == Holder(known.key, known.source.offset):
+        return True
+    return known.status is not Status.REJECTED and _first_of(state, known.id) is None
 
 
 # Observations

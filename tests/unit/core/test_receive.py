@@ -321,6 +321,15 @@ def test_the_id_row_of_another_is_left_alone_when_a_command_is_received_again(ta
     assert table.rows()[Identity("x")] == Holder(b"k", 1)
 
 
+def test_an_id_row_that_a_crash_kept_from_a_rejected_record_goes_to_the_command_that_holds_it(table):
+    table.fold(received(0, content=rejection(id="x")))
+    table.fold(received(1, id="x"), keep=1)
+    following = table.again()
+    following.folds(received(0, content=rejection(id="x")), received(1, id="x"))
+    assert following.rows()[Identity("x")] == Holder(b"k", 1)
+    assert outcomes(following.fold(received(2, id="x")))[0].status is Status.DUPLICATE
+
+
 @pytest.mark.parametrize("key", [b"k", None])
 def test_another_record_under_a_known_offset_means_a_recreated_topic(table, key):
     table.fold(received(0, key=key))
