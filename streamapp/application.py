@@ -28,6 +28,7 @@ from streamapp.kafka.dispatches import new_app, new_table, new_topic
 from streamapp.kafka.outlet import TopicOutlet
 from streamapp.kafka.store import Rows
 from streamapp.kafka.transport import DurableApp
+from streamapp.observe import logs
 from streamapp.observe.outcomes import OutcomeWatch
 from streamapp.settings import Settings, load_settings
 from streamapp.wire import rows
@@ -110,7 +111,7 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
     Raises:
         ConfigError: a setting does not fit.
     """
-    app = new_app(settings, clock)
+    app = new_app(settings, clock, logging_config=logs.CONFIG)
     commands = new_topic(app, settings.commands_topic)
     results = new_topic(app, settings.results_topic)
     instructions = new_topic(app, settings.control_topic)

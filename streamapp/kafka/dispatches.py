@@ -1,5 +1,6 @@
 """The one table, `dispatches`: its options, and the topics around it as raw bytes. Reads and writes nothing itself."""
 
+import socket
 from typing import Any
 
 import faust
@@ -22,6 +23,8 @@ MAX_REQUEST_BYTES = 8 * 2**20
 """The producer's own bound on one record; the topics' limits are the real ones."""
 ONE_DAY_SECONDS = 86400
 """A worker whose partitions are all held does not poll; the client must not leave the group for that."""
+EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - compared with, never bound to
+"""Bound to these, a worker is asked by the others under its host's name."""
 RAW = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
 
 
@@ -51,7 +54,7 @@ def new_app(settings: Settings, clock: Clock, **overrides: Any) -> DurableApp:
         stream_recovery_delay=0.0,
         stream_wait_empty=False,
         web_bind=settings.web_bind,
-        web_host=settings.web_bind,
+        web_host=socket.gethostname() if settings.web_bind in EVERY_ADDRESS else settings.web_bind,
         web_tables_enabled=False,
         web_router_enabled=False,
         worker_redirect_stdouts=False,

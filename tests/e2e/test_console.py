@@ -55,7 +55,7 @@ def test_any_worker_answers_for_all(shop: Installation) -> None:
         for n, draft in enumerate(sent):
             shown = worker.get(f"/api/v1/commands/c{n}").json()
             ending = endings[draft.place]
-            names = ("command_id", "key", "command", "dag_id", "round", "attempt", "status", "reason")
+            names = ("command_id", "key", "command", "dag_id", "dag_run_id", "round", "attempt", "status", "reason")
             assert {name: shown[name] for name in names} == {name: ending[name] for name in names}
             assert shown["source"] == {"topic": shop.name, "partition": draft.partition, "offset": draft.offset}
             assert all(shown["timings"].values())

@@ -73,6 +73,7 @@ entries = st.builds(
     deadline=optional(times),
     ending=optional(st.sampled_from(Status)),
     reason=optional(st.sampled_from(Reason)),
+    run_id=optional(texts),
     detail=optional(st.text()),
     at=times,
     timings=timings,
