@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from streamapp.core.effects import Bury, Emit, RowKey, Track
+from streamapp.core.effects import Bury, Decision, Emit, RowKey
 from streamapp.core.events import CommandReceived, Event, Instructed, Observed
 from streamapp.core.model import Action, Entry, Instruction, Outcome, Reason, RunState, Source, Status, Timings
 from streamapp.core.run_id import run_id
@@ -86,8 +86,6 @@ class World:
         self.runs: dict[str, ModelRun] = {}
         self.gone: list[ModelRun] = []
         self.ticks = 0
-        self.crashes = 0
-        self.dispatched = 0
         self.start()
 
     # The worker
@@ -130,7 +128,7 @@ class World:
         """Whether a record of the log can be folded."""
         return self.worker.folds.failed is None and self.worker.positions[source] < len(self.records(source))
 
-    def deliver(self, source: tuple[str, int]) -> None:
+    def deliver(self, source: tuple[str, int]) -> Decision:
         """Fold the next record of a log."""
         offset = self.worker.positions[source]
         self.worker.positions[source] += 1
@@ -145,7 +143,7 @@ class World:
         decision = worker.folds.fold(source, partition, self._event(source, offset), ack)
         changelog = self.ledger.changelogs[0]
         self.outlet.note(decision.effects, len(changelog.records) + len(changelog.in_flight), changelog)
-        self.dispatched += sum(isinstance(effect, Track) and effect.entry.dispatchable for effect in decision.effects)
+        return decision
 
     def _event(self, source: tuple[str, int], offset: int) -> Event:
         record = self.records(source)[offset]
@@ -292,7 +290,6 @@ class World:
             new_directory: Whether the next worker starts without a database.
             landed: Whether requests that were on their way reach Airflow.
         """
-        self.crashes += 1
         if landed:
             for try_ in self.worker.tries:
                 self.ask(try_)
