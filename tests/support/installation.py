@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -196,7 +197,7 @@ class Installation:
         records = self.records("-results")
         for record in records[self._decoded :]:
             assert record.value is not None
-            outcome = {**self._decoder.fields(record.value), "record": record}
+            outcome = {**self._decoder.outcome(record.value), "record": record}
             source = outcome["source"]
             assert (source["topic"], source["partition"]) == (self.name, record.partition), outcome
             self._outcomes.append(outcome)
@@ -246,11 +247,19 @@ class Installation:
         letters = [decode_dead_letter(letter.key, letter.value, letter.headers) for letter in self.dead_letters()]
         assert None not in letters, letters
         return history.violations(
-            sent=[_sent(record) for record in self.records()],
+            sent=[self._sent(record) for record in self.records()],
             runs=[_run(run) for run in self.runs()],
             outcomes=self.outcomes(),
             dead_letters=[letter for letter in letters if letter is not None],
         )
+
+    def _sent(self, record: Record) -> history.Sent:
+        """What the history has to know of a record; some are no commands at all."""
+        id_ = None
+        with suppress(Exception):
+            id_ = self._decoder.fields(record.value or b"").get("id")
+        place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        return history.Sent(**place, key=record.key, id=id_ or None)
 
     def _check_ended(self, wanted: set[tuple[int, int]]) -> None:
         outcomes = self.outcomes()
@@ -273,17 +282,6 @@ class Installation:
 def place_of(outcome: Outcome) -> tuple[int, int]:
     """Partition and offset of the record that an outcome is about."""
     return outcome["source"]["partition"], outcome["source"]["offset"]
-
-
-def _sent(record: Record) -> history.Sent:
-    try:
-        fields = json.loads(record.value or b"null")
-    except ValueError:
-        fields = None
-    named = fields.get("id") if isinstance(fields, dict) else None
-    return history.Sent(
-        topic=record.topic, partition=record.partition, offset=record.offset, key=record.key, id=named or None
-    )
 
 
 def _run(run: dict[str, Any]) -> history.Run:

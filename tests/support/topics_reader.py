@@ -68,22 +68,28 @@ class TopicReader:
 
 
 class Decoder:
-    """Values of the results topic as fields, read as a stranger would: JSON, or Avro with the registry's schemas."""
+    """Values as fields, read as a stranger would: JSON, or Avro with the registry's schemas."""
 
     def __init__(self, registry_url: str | None) -> None:
         self._registry_url = registry_url
         self._schemas: dict[int, Any] = {}
 
-    def fields(self, value: bytes) -> dict[str, Any]:
-        """The fields; times are aware datetimes on both wires."""
-        if value[:1] != b"\0":
-            fields: dict[str, Any] = json.loads(value)
+    def outcome(self, value: bytes) -> dict[str, Any]:
+        """An outcome; times are aware datetimes on both wires."""
+        fields = self.fields(value)
+        if not _framed(value):
             _read_times(fields, ("at",))
             _read_times(fields["timings"], tuple(fields["timings"]))
-            return fields
-        _, schema_id = HEADER.unpack_from(value)
-        content = schemaless_reader(io.BytesIO(value[HEADER.size :]), self._schema(schema_id), None)
-        assert isinstance(content, dict)
+        return fields
+
+    def fields(self, value: bytes) -> dict[str, Any]:
+        """Any object."""
+        if not _framed(value):
+            content = json.loads(value)
+        else:
+            _, schema_id = HEADER.unpack_from(value)
+            content = schemaless_reader(io.BytesIO(value[HEADER.size :]), self._schema(schema_id), None)
+        assert isinstance(content, dict), content
         return content
 
     def _schema(self, schema_id: int) -> Any:
@@ -91,6 +97,10 @@ class Decoder:
             answer = httpx.get(f"{self._registry_url}/schemas/ids/{schema_id}").raise_for_status()
             self._schemas[schema_id] = json.loads(answer.json()["schema"])
         return self._schemas[schema_id]
+
+
+def _framed(value: bytes) -> bool:
+    return value[:1] == b"\0"
 
 
 def _read_times(fields: dict[str, Any], names: tuple[str, ...]) -> None:

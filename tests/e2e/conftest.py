@@ -1,0 +1,53 @@
+"""Reads: nothing. Writes: one real Airflow and a mail server for all tests here, and installations around them."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from tests.support import stack
+from tests.support.airflow_api import AirflowApi
+from tests.support.installation import Installation
+
+BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
+
+
+@pytest.fixture(scope="session")
+def mail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Mail]:
+    """Where Airflow's mails end up."""
+    with stack.Mail(tmp_path_factory.mktemp("mail")) as mail:
+        yield mail
+
+
+@pytest.fixture(scope="session")
+def airflow(mail: stack.Mail, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowApi]:
+    """A real Airflow that has the DAGs of `dags/` and of these tests; runs are told apart by their app id."""
+    own = {"name": "e2e", "classpath": BUNDLE, "kwargs": {"path": str(Path(__file__).parent / "dags")}}
+    bundles = [{"name": "dags-folder", "classpath": BUNDLE, "kwargs": {}}, own]
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
+        server = stack.Airflow(tmp_path_factory.mktemp("airflow"), smtp_port=mail.config.smtp_port)
+        with server, closing(AirflowApi(server.url, server.username, server.password)) as api:
+            yield api
+
+
+@pytest.fixture
+def install(
+    kafka: stack.Kafka,
+    registry: stack.Registry,
+    airflow: AirflowApi,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[Callable[..., Installation]]:
+    """Make an installation for one test, with topics; its workers are ended afterwards."""
+    with ExitStack() as opened:
+
+        def make(**settings: str) -> Installation:
+            name = request.node.name.removeprefix("test_")
+            made = opened.enter_context(Installation(name, tmp_path, kafka, airflow, registry.url, **settings))
+            made.create_topics()
+            return made
+
+        yield make
