@@ -157,10 +157,12 @@ def test_what_waits_for_a_time_does_not_fill_the_index(ready):
     assert len(ready) == 0
     ready.track(at(2))
     ready.track(at(3))
-    note = ready.take()
+    first, second = ready.take_all()
     assert len(ready) == 2
-    ready.done(note, None)
+    ready.done(first, None)
+    ready.done(second, SECOND)
     assert len(ready) == 2
+    assert (ready.figures["reported"], ready.figures["backing_off"]) == (1, 1)
 
 
 def test_a_try_again_comes_after_its_delay(ready):
@@ -381,4 +383,6 @@ def test_runs_of_partitions_that_went_give_their_room_back(ready):
 
 
 def test_figures_name_every_phase(ready):
-    assert ready.figures == {"queued": 0, "later": 0, "busy": 0, "reported": 0, "running": 0}
+    assert ready.figures == {phase.name.lower(): 0 for phase in Phase}
+    ready.track(running(at(0)))
+    assert ready.figures["running"] == 1
