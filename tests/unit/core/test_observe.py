@@ -362,6 +362,15 @@ def test_a_deadline_that_is_told_again_changes_nothing():
     assert table.rows() == before
 
 
+def test_a_command_that_expires_behind_another_releases_nobody():
+    table = table_with(received(0), received(1, deadline=AT), received(2))
+    see(table, triggered)
+    table.fold(expire(table.entry(1)))
+    assert [kept.source.offset for kept in tracked(see(table, not_created, offset=1))] == [1]
+    assert table.partition.head(b"k") == 0
+    assert [kept.source.offset for kept in tracked(see(table, run_ended))] == [0, 2]
+
+
 # Verdicts that wait: an operator's (which no instruction of this release gives yet)
 
 

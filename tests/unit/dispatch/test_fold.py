@@ -100,6 +100,7 @@ def test_folds_are_pipelined_and_the_next_one_sees_the_last(pipe):
     assert pipe.folds.open == 2
     pipe.settle()
     assert pipe.acked == [0, 1]
+    assert len(pipe.partition()._overlay) == 0
 
 
 def test_what_one_turn_acknowledges_is_written_at_once(pipe):
