@@ -8,5 +8,10 @@ from stack.postgres import Postgres
 from stack.registry import Registry
 from stack.worker import Worker1, Worker2
 
-_ALL = (Postgres, Kafka, Registry, Mail, AirflowApi, AirflowScheduler, AirflowDagProcessor, Worker1, Worker2)
-PARTS: dict[str, type[Part]] = {part.name: part for part in _ALL}
+# Each layer needs those before it, so the last one ends first.
+LAYERS: tuple[tuple[type[Part], ...], ...] = (
+    (Postgres, Kafka, Registry, Mail),
+    (AirflowApi, AirflowScheduler, AirflowDagProcessor),
+    (Worker1, Worker2),
+)
+PARTS: dict[str, type[Part]] = {part.name: part for layer in LAYERS for part in layer}

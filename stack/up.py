@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from stack import airflow, down, fetch, sessions
+from stack import airflow, down, fetch
 from stack.config import HOST, ROOT, Config, StackError
 from stack.part import Part
 from stack.parts import PARTS
@@ -21,7 +21,7 @@ DEADLINE_SECONDS = 180
 def up(config: Config) -> None:
     """Fetch what is missing, start all parts and wait until each answers."""
     parts = [part(config) for part in PARTS.values()]
-    if running := [part for part in parts if _processes(part)]:
+    if running := [part for part in parts if down.processes(part)]:
         if missing := [f"{part.name} ({problem})" for part in parts if (problem := part.waiting_for())]:
             names = ", ".join(part.name for part in running)
             raise StackError(f"{names} still run, but these don't answer: {'; '.join(missing)}. First: make down")
@@ -88,10 +88,6 @@ def _what_happened(problems: dict[str, str | None], logs: Path) -> str:
         tail = log.read_text(errors="replace").splitlines()[-8:] if log.exists() else []
         lines += [f"{name}: {problem}; {log} ends with:", *(f"  {line}" for line in tail)]
     return "\n".join(lines)
-
-
-def _processes(part: Part) -> bool:
-    return bool(part.session_file.exists() and sessions.members(int(part.session_file.read_text()), part.state))
 
 
 if __name__ == "__main__":
