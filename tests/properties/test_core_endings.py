@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamapp.core.model import OnFailure, Ordering, Reason, RunState, Status
 from tests.support.builders import AT, SECOND, entry, expire, observed, outcome, policy, received
 from tests.support.memory import Table, letters, outcomes, tracked
+from tests.support.plans import often
 
-often = settings(deadline=None, max_examples=400)
 reasons = st.sampled_from([None, Reason.RUN_FAILED, Reason.RUN_NOT_STARTED, Reason.DAG_NOT_FOUND, Reason.RUN_DELETED])
 policies = st.builds(
     policy,
@@ -41,7 +41,7 @@ def accepted(rules, deadline):
     return table
 
 
-@often
+@often(400)
 @given(policies, deadlines, events)
 def test_no_sequence_of_observations_gives_a_command_two_endings(rules, deadline, sequence):
     table = accepted(rules, deadline)
@@ -56,7 +56,7 @@ def test_no_sequence_of_observations_gives_a_command_two_endings(rules, deadline
     assert len(buried) == len([row for row in ends.values() if row.status in {Status.FAILED, Status.REJECTED}])
 
 
-@often
+@often(400)
 @given(policies, deadlines, events)
 def test_what_has_ended_or_is_blocked_stays_as_it_is(rules, deadline, sequence):
     table = accepted(rules, deadline)
@@ -70,7 +70,7 @@ def test_what_has_ended_or_is_blocked_stays_as_it_is(rules, deadline, sequence):
                 still[offset] = now
 
 
-@often
+@often(400)
 @given(policies, deadlines, events)
 def test_attempts_only_grow_and_stay_within_what_is_allowed(rules, deadline, sequence):
     table = accepted(rules, deadline)
@@ -85,7 +85,7 @@ def test_attempts_only_grow_and_stay_within_what_is_allowed(rules, deadline, seq
             last[offset] = now.attempt
 
 
-@often
+@often(400)
 @given(st.builds(policy, on_failure=st.sampled_from(OnFailure), max_attempts=st.integers(1, 3)), deadlines, events)
 def test_the_second_of_a_key_is_started_once_and_only_when_the_first_has_ended(rules, deadline, sequence):
     table = Table()
@@ -101,7 +101,7 @@ def test_the_second_of_a_key_is_started_once_and_only_when_the_first_has_ended(r
         assert table.partition.head(b"k") == (1 if table.entry(0).status.terminal else 0)
 
 
-@often
+@often(400)
 @given(policies, deadlines, events)
 def test_the_table_that_a_new_owner_restores_starts_the_first_of_each_key(rules, deadline, sequence):
     table = accepted(rules, deadline)

@@ -2,15 +2,13 @@
 
 from datetime import timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from streamapp.core.model import Ordering, Status
-from tests.support.plans import HOUR, drive, moves, plans, world_of
-
-often = settings(deadline=None, max_examples=150)
+from tests.support.plans import HOUR, drive, moves, often, plans, world_of
 
 
-@often
+@often(150)
 @given(plans(), moves)
 def test_any_interleaving_gives_each_command_one_ending_and_each_key_its_order(plan, choices):
     world = world_of(plan)
@@ -20,7 +18,7 @@ def test_any_interleaving_gives_each_command_one_ending_and_each_key_its_order(p
     assert world.worker.failures == []
 
 
-@often
+@often(150)
 @given(plans(), moves)
 def test_any_interleaving_gives_the_same_verdicts_and_the_same_table(plan, choices):
     undisturbed = world_of(plan)
@@ -32,7 +30,7 @@ def test_any_interleaving_gives_the_same_verdicts_and_the_same_table(plan, choic
     assert world.entries() == undisturbed.entries()
 
 
-@often
+@often(150)
 @given(plans(deadlines=(None, HOUR, 2 * HOUR, timedelta(seconds=30))), moves)
 def test_deadlines_that_race_with_runs_still_give_one_ending(plan, choices):
     world = world_of(plan)
@@ -41,7 +39,7 @@ def test_deadlines_that_race_with_runs_still_give_one_ending(plan, choices):
     assert world.violations() == []
 
 
-@often
+@often(150)
 @given(plans(blocks=True), moves)
 def test_blocked_commands_hold_their_keys_and_nobody_elses(plan, choices):
     world = world_of(plan)
@@ -57,7 +55,7 @@ def test_blocked_commands_hold_their_keys_and_nobody_elses(plan, choices):
         assert offset in ended | blocked or any(other < offset for other in ahead & blocked)
 
 
-@often
+@often(150)
 @given(plans(orderings=(Ordering.COMPLETED,), duplicates=False), moves)
 def test_runs_start_in_the_order_of_their_offsets(plan, choices):
     """Said by the model itself, beside the checker of histories."""

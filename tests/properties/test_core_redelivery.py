@@ -1,14 +1,12 @@
 """Folding again what was folded before: the same rows, the same outcome ids, nothing started."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamapp.core.effects import Bury, Emit, Track
 from streamapp.core.model import Status
-from tests.support.plans import HOUR, drive, moves, numbers, plans, world_of
+from tests.support.plans import HOUR, drive, moves, numbers, often, plans, world_of
 from tests.support.world import ALL_LOGS
-
-often = settings(deadline=None, max_examples=150)
 
 
 def fold_again(world, starts, order):
@@ -32,7 +30,7 @@ def ids(effects):
     }
 
 
-@often
+@often(150)
 @given(plans(blocks=True, deadlines=(None, -HOUR, HOUR)), moves, st.lists(numbers, max_size=60), st.data())
 def test_any_suffix_of_the_logs_in_any_interleaving_changes_nothing_and_starts_nothing(plan, choices, order, data):
     world = world_of(plan)
@@ -47,7 +45,7 @@ def test_any_suffix_of_the_logs_in_any_interleaving_changes_nothing_and_starts_n
     assert ids(effects) <= told
 
 
-@often
+@often(150)
 @given(plans(blocks=True, deadlines=(None, -HOUR, HOUR)), moves, st.lists(numbers, max_size=60))
 def test_all_of_the_logs_tell_everything_again(plan, choices, order):
     """But for a failed attempt before a verdict that came to no run: there the verdict is told in its stead."""

@@ -6,16 +6,14 @@ rows are in the changelog, and that each source is acked in the order of its off
 
 from datetime import timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.plans import HOUR, crash, drive, moves, numbers, plans, world_of
+from tests.support.plans import HOUR, crash, drive, moves, numbers, often, plans, world_of
 from tests.support.world import COMMANDS
 
-often = settings(deadline=None, max_examples=200)
 
-
-@often
+@often(200)
 @given(plans(), moves)
 def test_crashes_change_neither_verdicts_nor_the_table(plan, choices):
     undisturbed = world_of(plan)
@@ -30,7 +28,7 @@ def test_crashes_change_neither_verdicts_nor_the_table(plan, choices):
     assert world.ledger.databases[0] == world.ledger.rebuilt(0)
 
 
-@often
+@often(200)
 @given(plans(deadlines=(None, HOUR, 2 * HOUR, timedelta(seconds=30)), blocks=True), moves)
 def test_crashes_and_deadlines_give_at_most_one_ending(plan, choices):
     world = world_of(plan)
@@ -39,7 +37,7 @@ def test_crashes_and_deadlines_give_at_most_one_ending(plan, choices):
     assert world.violations(complete=False) == []
 
 
-@often
+@often(200)
 @given(plans(), moves, st.lists(numbers, min_size=1, max_size=5))
 def test_crash_upon_crash(plan, choices, crashes):
     world = world_of(plan)
@@ -51,7 +49,7 @@ def test_crash_upon_crash(plan, choices, crashes):
     assert world.violations() == []
 
 
-@often
+@often(200)
 @given(plans(), moves, st.sampled_from([0, 2]), st.booleans(), numbers)
 def test_a_failed_send_stops_everything_and_the_next_worker_mends_it(plan, choices, which, turn_first, number):
     world = world_of(plan)

@@ -3,13 +3,13 @@
 from itertools import count
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from streamapp.core.effects import Emit, Track
 from streamapp.core.model import Action, Ordering
 from tests.support.builders import AT, instructed, observed, policy, received, refused, rejection, run_ended, triggered
 from tests.support.memory import Table, outcomes
-from tests.support.plans import drive, moves, plans, world_of
+from tests.support.plans import drive, moves, often, plans, world_of
 from tests.support.world import ALL_LOGS
 
 triggers = policy(ordering=Ordering.TRIGGERED)
@@ -62,7 +62,7 @@ def test_every_cut_of_every_fold_is_mended_by_redelivery(name):
                 assert {one.id for one in outcomes(fold_up_to(history, end - 1)[0].fold(events[-1]))} <= set(told)
 
 
-@settings(deadline=None, max_examples=100)
+@often(100)
 @given(plans(), moves)
 def test_a_worker_that_dies_after_every_single_record_gets_there_all_the_same(plan, choices):
     """Each worker lives until one record of the changelog was taken, and commits what was acked."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import starmap
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from streamapp.core.events import CommandReceived
@@ -16,6 +17,11 @@ MAX_COMMANDS = 7
 KINDS = 16
 FATES = ("success", "success", "fail", "unstarted", "deleted", "refused")
 HOUR = timedelta(hours=1)
+
+
+def often(examples):
+    """So many examples, and no judgement on how fast the machine is."""
+    return settings(deadline=None, max_examples=examples, suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclass(frozen=True)
