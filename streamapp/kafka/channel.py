@@ -28,7 +28,9 @@ class _View(ThrowableQueue):  # type: ignore[misc]
         return not self._available() and not self._errors
 
     def _get(self) -> Any:
-        return self._take()
+        item = self._take()
+        self.wake()
+        return item
 
     def clear(self) -> None:
         """Nothing to clear: the index is its owner's."""
