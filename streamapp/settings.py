@@ -159,7 +159,7 @@ class Settings(BaseModel):
     min_insync_replicas: Annotated[int, Field(ge=1, le=100)] = 1
     """Copies that must have a record before it counts as written, for topics that are made; 2 in production."""
     max_command_bytes: Annotated[int, Field(ge=1)] = 262144
-    """The largest value of a command's record, in bytes; a larger one is rejected."""
+    """The most bytes that value, key and headers of a command's record may have together; else it is rejected."""
     session_timeout: Duration = timedelta(seconds=10)
     """How long a worker may be silent before Kafka gives its partitions to others."""
     heartbeat_interval: Duration = timedelta(seconds=3)

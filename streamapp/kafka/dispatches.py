@@ -17,8 +17,8 @@ from streamapp.settings import Settings
 
 MAX_POLL_RECORDS = 500
 """Records of one fetch, all partitions together."""
-BUFFER_PER_PARTITION = 5 * MAX_POLL_RECORDS
-"""A stream stops its partitions at 80 % of its buffer; the last fifth has room for a fetch of each partition."""
+STREAM_BUFFER = 10 * MAX_POLL_RECORDS
+"""Records that a stream holds; its topic is stopped at 80 %, and the last fifth has room for what was on the way."""
 MAX_REQUEST_BYTES = 8 * 2**20
 """The producer's own bound on one record; the topics' limits are the real ones."""
 ONE_DAY_SECONDS = 86400
@@ -50,7 +50,7 @@ def new_app(settings: Settings, clock: Clock, **overrides: Any) -> DurableApp:
         broker_heartbeat_interval=settings.heartbeat_interval.total_seconds(),
         producer_linger=0.0,
         producer_max_request_size=MAX_REQUEST_BYTES,
-        stream_buffer_maxsize=BUFFER_PER_PARTITION * settings.partitions,
+        stream_buffer_maxsize=STREAM_BUFFER,
         stream_recovery_delay=0.0,
         stream_wait_empty=False,
         web_bind=settings.web_bind,

@@ -83,21 +83,29 @@ class HoldingConsumer(driver.Consumer):  # type: ignore[misc]
         """Fetch no more from these partitions; what is fetched already still comes."""
         new = frozenset(tps) - self.held
         self.held |= new
-        for tp in new:
-            self.on_buffer_full(tp)
+        for topic in {tp.topic for tp in new}:
+            self.on_buffer_full(TP(topic, 0))
 
     def release(self) -> None:
         """Fetch from all partitions again."""
         tps, self.held = self.held, frozenset()
-        for tp in tps:
-            self.on_buffer_drop(tp)
+        for topic in {tp.topic for tp in tps}:
+            self.on_buffer_drop(TP(topic, 0))
+
+    def on_buffer_full(self, tp: TP) -> None:
+        """A stream's buffer nears its end: stock stops this partition, and waits for ever once the others fill it."""
+        for other in self._of_topic(tp.topic):
+            super().on_buffer_full(other)
 
     def on_buffer_drop(self, tp: TP) -> None:
         """A stream's buffer has room again; stock also wakes partitions that are held, lost or in recovery."""
-        if tp in self._buffered_partitions and tp not in self.held:
-            self._buffered_partitions.discard(tp)
-            if tp not in self._paused_partitions and not self.app.rebalancing:
-                self._get_active_partitions().add(tp)
+        for other in self._of_topic(tp.topic) & self._buffered_partitions - self.held:
+            self._buffered_partitions.discard(other)
+            if other not in self._paused_partitions and not self.app.rebalancing:
+                self._get_active_partitions().add(other)
+
+    def _of_topic(self, topic: str) -> set[TP]:
+        return {tp for tp in self.assignment() if tp.topic == topic}
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Forget what was held: it is another generation now."""
