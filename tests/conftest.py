@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.stack import Kafka, Registry
 
+pytest_plugins = ["tests.support.fixtures"]
+
 TESTS = Path(__file__).parent
 KINDS = {
     "unit": "no I/O",

@@ -1,4 +1,4 @@
-"""Workers that end, freeze or start where something is missing, and parts that are away: nothing is lost or doubled."""
+"""Workers that end or start where something is missing, and parts that are away: nothing is lost or doubled."""
 
 import random
 from collections.abc import Callable
@@ -66,20 +66,6 @@ def test_killed_with_and_without_its_data(install: Install) -> None:
     for worker in (one, two):
         worker.start(wait=False)
     site.endings([*first, *second, *third], seconds=90)
-    assert site.violations() == []
-
-
-def test_frozen_and_thawed(install: Install) -> None:
-    site = install()
-    one, two = site.start_workers("one", "two")
-    sent = site.send(*many(80, keys=10, seed=6))
-    eventually(lambda: check_ended(site, sent, 10))
-    one.freeze()
-    # The other one has all partitions once everything has ended.
-    site.endings(sent, seconds=60)
-    one.thaw()
-    assert one.wait() == 70
-    assert two.running
     assert site.violations() == []
 
 
