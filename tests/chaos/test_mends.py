@@ -212,14 +212,18 @@ def test_without_the_watchdog_it_hangs(install: Install) -> None:
 def test_nothing_passes_until_all_is_resumed_together(install: Install) -> None:
     worker = install().worker("one", "watch_flow")
     worker.start()
-    assert "after the rebuild, records wait" in worker.log
+    eventually(lambda: _has_told(worker, "after the rebuild, records wait"))
     assert "after the rebuild, records pass" not in worker.log
 
 
 def test_stock_lets_records_pass_too_early(install: Install) -> None:
     worker = install().worker("one", "watch_flow", "without_flow")
     worker.start()
-    assert "after the rebuild, records pass" in worker.log
+    eventually(lambda: _has_told(worker, "after the rebuild, records pass"))
+
+
+def _has_told(worker: Worker, line: str) -> None:
+    assert line in worker.log
 
 
 # Records that Kafka refuses
