@@ -31,8 +31,10 @@ def ids(effects):
 
 
 @often(150)
-@given(plans(blocks=True, deadlines=(None, -HOUR, HOUR)), moves, st.lists(numbers, max_size=60), st.data())
+@given(plans(blocks=True), moves, st.lists(numbers, max_size=60), st.data())
 def test_any_suffix_of_the_logs_in_any_interleaving_changes_nothing_and_starts_nothing(plan, choices, order, data):
+    """Deadlines have passed from the start or never pass: one that came while a run existed meant nothing then, and
+    ends the command when it is told again while the next attempt waits."""
     world = world_of(plan)
     drive(world, choices)
     world.settle()

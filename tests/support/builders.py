@@ -1,6 +1,5 @@
 """Values of the core with every field filled in: a test names only what it is about."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -152,8 +151,3 @@ def expire(about: Entry, *, at: datetime = AT) -> Instructed:
     return instructed(
         Action.EXPIRE, command_id=about.id, key=about.key, by="streamapp", control_id=f"expire-{about.source}", at=at
     )
-
-
-def at_attempt(about: Entry, attempt: int, **fields: Any) -> Entry:
-    """The same entry some attempts later."""
-    return replace(about, attempt=attempt, **fields)

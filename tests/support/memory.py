@@ -170,8 +170,7 @@ class MemoryLedger:
 class MemoryOutlet:
     """The results and dead-letter topics. Implements `dispatch.ports.Outlet`."""
 
-    def __init__(self, max_detail: int = 2**30, max_value_bytes: int = 2**30) -> None:
-        self.max_detail = max_detail
+    def __init__(self, max_value_bytes: int = 2**30) -> None:
         self.max_value_bytes = max_value_bytes
         self.results: defaultdict[int, Log] = defaultdict(Log)
         self.dead_letters: defaultdict[int, Log] = defaultdict(Log)
@@ -179,8 +178,6 @@ class MemoryOutlet:
     def prepare(self, effect: Emit | Bury) -> Callable[[], Receipt]:
         if isinstance(effect, Emit):
             outcome = effect.outcome
-            if len(outcome.detail or "") > self.max_detail:
-                raise TooLarge("the outcome's detail is too long")
             return lambda: self.report(outcome)
         letter = effect.letter
         if len(letter.original.value or b"") > self.max_value_bytes:
