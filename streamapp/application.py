@@ -134,7 +134,7 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
     )
     dispatches = PullChannel(app, available=lambda: sink.available(parts), take=lambda: sink.take(parts))
     parts.wake = dispatches.wake
-    app.prepare = lambda: prepare(settings, outcomes, clock)
+    app.prepare = lambda: prepare(settings, outcomes, outlet, clock)
 
     sequencer.register(app, commands, parts)
     settle.register(app, results, parts)
@@ -211,6 +211,7 @@ def _new_parts(
         report=report,
         instruct=_stopping_at_failure(app, outlet.instruct),
         is_next=app.gaps.expects,
+        caught_up=lambda: app.gaps.caught_up,
         may_start=lambda: app.lease.check("starting a run"),
         ready_limit=settings.ready_limit,
         folds_limit=FOLDS_LIMIT,
@@ -232,7 +233,7 @@ def _stopping_at_failure(app: DurableApp, send: Callable[P, asyncio.Future[Any]]
     return sent
 
 
-async def prepare(settings: Settings, outcomes: OutcomeCodec, clock: Clock) -> None:
+async def prepare(settings: Settings, outcomes: OutcomeCodec, outlet: TopicOutlet, clock: Clock) -> None:
     """Wait for Kafka and the registry. A worker whose topics do not fit does not start."""
     problems = await patiently(lambda: topics.check(settings), clock)
     if problems:
@@ -242,6 +243,8 @@ async def prepare(settings: Settings, outcomes: OutcomeCodec, clock: Clock) -> N
             "the topics do not fit, so the worker does not start: `streamapp topics --create` makes missing ones"
         )
         exits.exit_now(exits.CONFIG)
+    found = await patiently(lambda: topics.describe(settings), clock)
+    outlet.max_letter_bytes = found["dead letters"].max_bytes
     await patiently(outcomes.start, clock)
 
 

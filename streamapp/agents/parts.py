@@ -47,6 +47,8 @@ class Parts:
     """Publishes an instruction for a partition."""
     is_next: Callable[[Any, int], bool]
     """Whether the record at an offset of a source partition is the next to be folded; else it comes again."""
+    caught_up: Callable[[], bool]
+    """Whether all that the workers before have seen is folded."""
     may_start: Callable[[], None]
     """Leaves the process where this worker's membership has run out."""
     ready_limit: int

@@ -34,8 +34,12 @@ def take(parts: Parts) -> Note | None:
 
 
 def available(parts: Parts) -> bool:
-    """Whether something may start now."""
-    return parts.limit.in_flight < parts.limit.limit and parts.partitions.accepting and parts.ready.takeable
+    """Whether something may start now.
+
+    Not before all is folded that the workers before have seen: a refusal, say, of what would be asked for again.
+    """
+    ours = parts.partitions.accepting and parts.caught_up()
+    return ours and parts.limit.in_flight < parts.limit.limit and parts.ready.takeable
 
 
 async def start(parts: Parts, note: Note) -> None:

@@ -53,7 +53,14 @@ class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                     consumer.seek(tp, records[0].offset)
             else:
                 self.app.gaps.fetched(tp, [record.offset for record in fetched[tp]])
+        self._tell_positions(consumer)
         return fetched
+
+    def _tell_positions(self, consumer: Any) -> None:
+        for tp in self.app.gaps.behind() & frozenset(consumer.assignment()):
+            state = consumer._subscription.subscription.assignment.state_value(tp)  # noqa: SLF001
+            if state.has_valid_position:
+                self.app.gaps.reached(tp, state.position)
 
     async def _fetch_first_things_first(
         self,

@@ -43,6 +43,10 @@ class Gaps:
         """Partitions whose reading has to go back."""
         self._returned: dict[TP, int] = {}
         """The offset after the last record that Kafka's client returned."""
+        self._done: dict[TP, int] = {}
+        """The offset after the last record that is acked."""
+        self._behind: dict[TP, int] | None = None
+        """Partitions that have not been read and acked up to where they ended when reading started; None: not begun."""
         self._holes: dict[TP, dict[int, int]] = {}
         """Offsets that the broker has no record for, each to the next one that it has."""
         self.skipped = 0
@@ -50,13 +54,50 @@ class Gaps:
         self.sought = 0
         """Times that reading went back."""
 
-    def start(self, positions: Mapping[TP, int]) -> None:
-        """Reading starts here, of these partitions and no others."""
+    def start(self, positions: Mapping[TP, int], ends: Mapping[TP, int]) -> None:
+        """Reading starts here, of these partitions and no others.
+
+        Args:
+            positions: The first offset of each that is to be folded.
+            ends: Of those that have to be read up to here before anything new is begun.
+        """
         with self._lock:
             self._next = dict(positions)
             self._returned = dict(positions)
+            self._done = dict(positions)
+            self._behind = {tp: end for tp, end in ends.items() if end > positions[tp]}
             self._holes = {tp: {} for tp in positions}
             self._asked.clear()
+
+    def stop(self) -> None:
+        """Partitions are given up."""
+        with self._lock:
+            self._next.clear()
+            self._behind = None
+
+    def acked(self, tp: TP, offset: int) -> None:
+        """A record, and all before it, are done."""
+        with self._lock:
+            self._done[tp] = offset + 1
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all is done that stood in the logs when reading started.
+
+        The worker before may have seen something that changes what is to be done next.
+        """
+        return self._behind is not None and not self._behind
+
+    def behind(self) -> frozenset[TP]:
+        """The partitions that are not caught up."""
+        with self._lock:
+            return frozenset(self._behind or ())
+
+    def reached(self, tp: TP, position: int) -> None:
+        """The client would read on from here; what stands before has been returned, or does not exist."""
+        with self._lock:
+            if self._behind and position >= self._behind.get(tp, position + 1) and self._done[tp] >= self._returned[tp]:
+                del self._behind[tp]
 
     def expects(self, tp: TP, offset: int) -> bool:
         """Whether this record is to be folded now; if so, the next one is expected from here on."""

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from aiokafka.errors import DuplicateSequenceNumber, NoError, for_code
+
 from streamapp.clock import Clock
+from streamapp.core.errors import Unsafe
 from streamapp.kafka import exits
 from streamapp.kafka.producer import StrictProducer
 from streamapp.kafka.seek import SeekThread
@@ -81,7 +84,7 @@ class LeasedThread(SeekThread):
 
 
 class LeasedProducer(StrictProducer):
-    """The producer that writes nothing once the lease has run out."""
+    """The producer that writes nothing once the lease has run out, or after a batch that was refused."""
 
     async def on_start(self) -> None:
         """Put the check between the client and its socket."""
@@ -91,8 +94,26 @@ class LeasedProducer(StrictProducer):
         lease: Lease = self.app.lease
 
         async def send(node_id: Any, request: Any, **kwargs: Any) -> Any:
-            if type(request).__name__.startswith("ProduceRequest"):
-                lease.check("writing to Kafka")
-            return await stock(node_id, request, **kwargs)
+            if not type(request).__name__.startswith("ProduceRequest"):
+                return await stock(node_id, request, **kwargs)
+            lease.check("writing to Kafka")
+            if self.failed is not None:
+                self.app.leave(self.failed)
+            response = await stock(node_id, request, **kwargs)
+            self.failed = self.failed or refusal(response)
+            return response
 
         client.send = send
+
+
+def refusal(response: Any) -> BaseException | None:
+    """Why the broker refused one of the batches for good; None where it took them, or may when asked again.
+
+    The client tells those who wait a few turns of the loop later; until then, the next batch must not leave.
+    """
+    for topic, partitions in response.topics:
+        for partition in partitions:
+            error = for_code(partition[1])
+            if error not in {NoError, DuplicateSequenceNumber} and not error.retriable:
+                return Unsafe(f"Kafka refused records of {topic}: {error.__name__}")
+    return None

@@ -27,6 +27,8 @@ class TopicOutlet:
         self._results = results
         self._dead_letters = dead_letters
         self._control = control
+        self.max_letter_bytes = MAX_OUTCOME_BYTES
+        """What the dead-letter topic takes; asked of Kafka before the worker starts."""
 
     def prepare(self, effect: Emit | Bury) -> Callable[[], FutureMessage]:
         """Encode an effect now, to be sent later.
@@ -36,12 +38,15 @@ class TopicOutlet:
         """
         if isinstance(effect, Emit):
             record = self._outcomes.encode(effect.outcome)
-            size = len(record.key or b"") + len(record.value or b"")
+            size = record.size
             if size > MAX_OUTCOME_BYTES:
                 raise TooLarge(f"its outcome would take {size} bytes, and {MAX_OUTCOME_BYTES} are the most")
             partition = effect.outcome.source.partition
             return lambda: self._send(self._results, record, partition)
         letter = encode_dead_letter(effect.letter)
+        size = letter.size + RECORD_OVERHEAD_BYTES
+        if size > self.max_letter_bytes:
+            raise TooLarge(f"its dead letter would take {size} bytes, and {self.max_letter_bytes} are the most")
         return lambda: self._send(self._dead_letters, letter, None)
 
     def report(self, outcome: Outcome) -> FutureMessage:

@@ -28,19 +28,24 @@ class SeekThread(FetchThread):
         committed = await consumer._coordinator.fetch_committed_offsets(sources) if sources else {}  # noqa: SLF001
         unread = [tp for tp in sources if tp not in committed]
         beginnings = await consumer.beginning_offsets(unread) if unread else {}
-        ends = await consumer.end_offsets(list(committed)) if committed else {}
+        ends = await consumer.end_offsets(sources) if sources else {}
         if error := _recreated({tp: found.offset for tp, found in committed.items()}, ends):
             self.app.leave(error)
         positions = {tp: committed[tp].offset if tp in committed else beginnings[tp] for tp in sources}
         for tp, offset in positions.items():
             consumer.seek(tp, offset)
-        self.app.gaps.start({TP(tp.topic, tp.partition): offset for tp, offset in positions.items()})
+        derived = {tp: end for tp, end in ends.items() if tp.topic != self.app.commands_topic}
+        self.app.gaps.start(_by_faust(positions), _by_faust(derived))
         if recovery.in_recovery:
             for tp in consumer.assignment():
                 applied = recovery.active_offsets.get(TP(tp.topic, tp.partition)) if tp.topic in changelogs else None
                 if applied is not None:
                     consumer.seek(tp, max(applied, 0))
         return {tp: committed[tp].offset if tp in committed else None for tp in sources}
+
+
+def _by_faust(offsets: Mapping[TP, int]) -> dict[TP, int]:
+    return {TP(tp.topic, tp.partition): offset for tp, offset in offsets.items()}
 
 
 def _recreated(committed: Mapping[TP, int], ends: Mapping[TP, int]) -> ConfigError | None:

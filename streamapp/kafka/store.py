@@ -28,6 +28,10 @@ class Rows(faust.Table):  # type: ignore[misc]
 
     max_row_bytes: int = 2**20
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._offsets: dict[int, int] = {}
+
     def on_key_set(self, *_: Any) -> None:
         """Refuse the dictionary interface."""
         raise TypeError("rows are written by append() and enter()")
@@ -61,7 +65,11 @@ class Rows(faust.Table):  # type: ignore[misc]
                 batch.delete(key)
             else:
                 batch.put(key, value)
-        batch.put(self.data.offset_key, b"%d" % last.result().offset)
+        # A batch that the broker had already, from a request whose answer was lost, comes back without its offset.
+        offset = max(last.result().offset, self._offsets.get(partition, -1))
+        if offset >= 0:
+            self._offsets[partition] = offset
+            batch.put(self.data.offset_key, b"%d" % offset)
         self._database(partition).write(batch)
 
     def get(self, partition: int, key: bytes) -> bytes | None:

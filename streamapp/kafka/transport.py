@@ -104,6 +104,7 @@ class DurableApp(faust.App):  # type: ignore[misc]
         self.flow_control.clear()
         try:
             await self.drain()
+            self.gaps.stop()
             await consumer.commit()
         except Unsafe as error:
             log.critical("%s, but not everything under way has ended: %s", why, error)

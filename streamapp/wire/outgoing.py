@@ -11,3 +11,9 @@ class Outgoing(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+
+    @property
+    def size(self) -> int:
+        """Its bytes, without Kafka's own framing."""
+        headers = sum(len(name.encode()) + len(content or b"") for name, content in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + headers

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic
 
 from streamapp.core.effects import Queued
@@ -14,7 +14,7 @@ from streamapp.wire.rows import row_key
 from tests.support.eventually import eventually
 from tests.support.installation import Draft, Installation, command, place_of
 from tests.support.stack import Kafka
-from tests.support.tables import changelog
+from tests.support.tables import changelog, committed
 from tests.support.worker import Worker
 
 Install = Callable[..., Installation]
@@ -23,15 +23,6 @@ MANY = 2500
 """Commands: several fetches' worth."""
 NOBODY = "http://127.0.0.1:1"
 """An Airflow that does not answer."""
-
-
-def committed(installation: Installation, kafka: Kafka) -> dict[int, int]:
-    """The offsets of the commands topic that are committed."""
-    consumer = Consumer({**kafka.client, "group.id": installation.name})
-    partitions = consumer.list_topics(installation.name, timeout=20).topics[installation.name].partitions
-    found = consumer.committed([TopicPartition(installation.name, number) for number in partitions], timeout=20)
-    consumer.close()
-    return {tp.partition: max(tp.offset, 0) for tp in found}
 
 
 def all_read(installation: Installation, kafka: Kafka, sent: list[Draft]) -> None:

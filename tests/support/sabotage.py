@@ -21,21 +21,39 @@ from streamapp.core.effects import Track
 from streamapp.dispatch.fold import Folds
 from streamapp.kafka import commit, exits, fetch, gaps, lease, recovery, transport
 
-CHANGELOG_DELAY_SECONDS = 0.3
-
 # Faults
 
 
 def slow_changelog() -> None:
-    """Changelog records travel for a while, alone, as if their leader were another, slower broker."""
+    """Changelog records travel for a while."""
+    _slow("-changelog", 0.3)
+
+
+def very_slow_changelog() -> None:
+    """Changelog records travel longer than it takes until offsets are committed."""
+    _slow("-changelog", 3.0)
+
+
+def very_slow_results() -> None:
+    """Outcomes travel longer than it takes until offsets are committed."""
+    _slow("-results", 3.0)
+
+
+def very_slow_dead_letters() -> None:
+    """Dead letters travel longer than it takes until offsets are committed."""
+    _slow("-dead-letters", 3.0)
+
+
+def _slow(suffix: str, seconds: float) -> None:
+    """Records of a topic travel alone, as if their leader were another, slower broker."""
     underway = set()
 
     async def send_produce_request(self: Any, node_id: Any, batches: dict[Any, Any]) -> None:
-        slow = {tp: batch for tp, batch in batches.items() if tp.topic.endswith("-changelog")}
+        slow = {tp: batch for tp, batch in batches.items() if tp.topic.endswith(suffix)}
         quick = {tp: batch for tp, batch in batches.items() if tp not in slow}
 
         async def later() -> None:
-            await asyncio.sleep(CHANGELOG_DELAY_SECONDS)
+            await asyncio.sleep(seconds)
             await sender.SendProduceReqHandler(self, slow).do(node_id)
             for tp in slow:
                 self._muted_partitions.remove(tp)
@@ -137,12 +155,37 @@ def without_log_first() -> None:
     Folds._begin = begin
 
 
+def without_waiting_for_rows() -> None:
+    """An event is acked at once, whatever its rows do."""
+    stock = Folds._begin
+
+    def begin(self: Folds, fold: Any, decision: Any) -> None:
+        fold.ack()
+        fold.ack = lambda: None
+        stock(self, fold, decision)
+
+    Folds._begin = begin
+
+
+def without_waiting_for_sends() -> None:
+    """An event is acked as soon as its effects have left, whether they arrive or not."""
+    stock = Folds._leave
+
+    def leave(self: Folds, fold: Any) -> None:
+        stock(self, fold)
+        fold.ack()
+        fold.ack = lambda: None
+
+    Folds._leave = leave
+
+
 def without_ack_order() -> None:
-    """An event is acked as soon as its own effects are, whatever the ones before it do."""
+    """An event is acked as soon as its own effects have arrived, whatever the ones before it do."""
 
     def ack(self: Folds, source: Any) -> None:
         queue = self._acking[source]
-        for fold in [fold for fold in queue if fold.sent is not None and all(sent.done() for sent in fold.sent)]:
+        arrived = [fold for fold in queue if fold.sent is not None and all(sent.done() for sent in fold.sent)]
+        for fold in arrived:
             queue.remove(fold)
             fold.ack()
 
@@ -152,6 +195,11 @@ def without_ack_order() -> None:
 def without_gaps() -> None:
     """Whatever is delivered is folded."""
     gaps.Gaps.expects = lambda *_: True
+
+
+def without_catching_up() -> None:
+    """What the workers before have seen is not waited for."""
+    gaps.Gaps.caught_up = True
 
 
 def without_lease() -> None:

@@ -6,12 +6,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from confluent_kafka import Consumer, TopicPartition
 from rocksdict import Options, Rdict
 
 from streamapp.core.effects import Identity
 from streamapp.kafka.audit import Comparison, Rebuilt, Snapshot, compare, digest
 from streamapp.wire.rows import parse_key
 from tests.support.installation import Installation, place_of
+from tests.support.stack import Kafka
 from tests.support.topics_reader import Record
 from tests.support.worker import Worker
 
@@ -21,6 +23,15 @@ OFFSET_KEY = b"__faust\0offset__"
 def changelog(installation: Installation) -> list[Record]:
     """Everything on the changelog."""
     return installation.records_of(f"{installation.name}-dispatches-changelog")
+
+
+def committed(installation: Installation, kafka: Kafka) -> dict[int, int]:
+    """The offsets of the commands topic that are committed."""
+    consumer = Consumer({**kafka.client, "group.id": installation.name})
+    partitions = consumer.list_topics(installation.name, timeout=20).topics[installation.name].partitions
+    found = consumer.committed([TopicPartition(installation.name, number) for number in partitions], timeout=20)
+    consumer.close()
+    return {tp.partition: max(tp.offset, 0) for tp in found}
 
 
 def databases(worker: Worker) -> Iterator[tuple[int, Snapshot]]:

@@ -9,7 +9,7 @@ ONE = TP("commands", 0)
 @pytest.fixture
 def gaps():
     gaps = Gaps()
-    gaps.start({ONE: 10})
+    gaps.start({ONE: 10}, {})
     return gaps
 
 
@@ -68,7 +68,7 @@ def test_a_gap_of_the_broker_does_not_excuse_a_loss_before_it(gaps):
 
 
 def test_partitions_of_others_are_not_expected(gaps):
-    gaps.start({})
+    gaps.start({}, {})
     gaps.fetched(ONE, [10])
     assert not gaps.expects(ONE, 10)
 
@@ -78,3 +78,35 @@ def test_a_partition_that_is_held_goes_back_when_it_is_fetched_again(gaps):
     assert not gaps.expects(ONE, 11)
     assert not gaps.take_asked([])
     assert gaps.take_asked([ONE]) == {ONE: 10}
+
+
+def test_it_is_caught_up_once_all_that_was_there_is_done(gaps):
+    gaps.start({ONE: 10}, {ONE: 12})
+    assert not gaps.caught_up
+    gaps.fetched(ONE, [10, 11])
+    gaps.reached(ONE, 12)
+    assert not gaps.caught_up  # read, but not folded
+    for offset in (10, 11):
+        assert gaps.expects(ONE, offset)
+        gaps.acked(ONE, offset)
+    gaps.reached(ONE, 12)
+    assert gaps.caught_up
+
+
+def test_where_nothing_is_to_be_read_it_is_caught_up(gaps):
+    gaps.start({ONE: 10}, {ONE: 10})
+    assert gaps.caught_up
+
+
+def test_an_end_without_records_is_reached(gaps):
+    gaps.start({ONE: 10}, {ONE: 12})
+    gaps.reached(ONE, 12)  # markers of a transaction, or deleted by retention
+    assert gaps.caught_up
+
+
+def test_after_giving_up_it_is_not_caught_up_until_reading_starts_again(gaps):
+    assert gaps.caught_up
+    gaps.stop()
+    assert not gaps.caught_up
+    gaps.start({}, {})
+    assert gaps.caught_up
