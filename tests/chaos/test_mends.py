@@ -217,6 +217,28 @@ def _has_told(worker: Worker, line: str) -> None:
     assert line in worker.log
 
 
+# A rebalance that is announced although the next one is pending, called REBUILD
+
+
+def rebuilt_in_vain(installation: Installation, *sabotage: str) -> bool:
+    """Announce one rebalance too many when a second worker joins; answer whether the first one believes it."""
+    first = installation.worker("first", "early_alarm", *sabotage)
+    first.start()
+    installation.worker("second").start()
+    first.wait_ready()
+    eventually(lambda: _has_told(first, "end of the early alarm"))
+    alarm = first.log.partition("early alarm")[2].partition("end of the early alarm")[0]
+    return "partition rebuilt" in alarm
+
+
+def test_an_early_announcement_is_not_believed(install: Install) -> None:
+    assert not rebuilt_in_vain(install())
+
+
+def test_without_the_guard_it_is(install: Install) -> None:
+    assert rebuilt_in_vain(install(), "without_rebuild_guard")
+
+
 # Records that Kafka refuses
 
 
@@ -260,15 +282,25 @@ def test_a_recreated_topic_is_refused(install: Install, kafka: Kafka) -> None:
     assert "deleted and created again" in worker.log
 
 
-def test_a_topic_that_ends_before_what_was_committed_is_refused(install: Install, kafka: Kafka) -> None:
-    installation = install(partitions=1)
+def start_behind_the_end(installation: Installation, kafka: Kafka, *sabotage: str) -> Worker:
+    """Start a worker for which more is committed than the topic has."""
     offsets = ConsumerGroupTopicPartitions(installation.name, [TopicPartition(installation.name, 0, 7)])
     admin = AdminClient(kafka.client)
     admin.alter_consumer_group_offsets([offsets])[installation.name].result(10)
-    worker = installation.worker("one")
+    worker = installation.worker("one", *sabotage)
     worker.start(wait=False)
+    return worker
+
+
+def test_a_topic_that_ends_before_what_was_committed_is_refused(install: Install, kafka: Kafka) -> None:
+    worker = start_behind_the_end(install(partitions=1), kafka)
     assert worker.wait() == 2
     assert "deleted and created again" in worker.log
+
+
+def test_without_looking_it_is_believed(install: Install, kafka: Kafka) -> None:
+    worker = start_behind_the_end(install(partitions=1), kafka, "without_recreation_check")
+    worker.wait_ready()
 
 
 def _recreate(admin: AdminClient, installation: Installation) -> None:

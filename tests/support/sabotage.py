@@ -19,7 +19,7 @@ import streamapp
 from streamapp.agents import rebalance
 from streamapp.core.effects import Track
 from streamapp.dispatch.fold import Folds
-from streamapp.kafka import commit, exits, fetch, gaps, lease, recovery, transport
+from streamapp.kafka import commit, exits, fetch, gaps, lease, recovery, seek, transport
 
 # Faults
 
@@ -128,6 +128,23 @@ def watch_flow() -> None:
     rebalance.register = register
 
 
+def early_alarm() -> None:
+    """Faust announces a completed rebalance although the next one is pending."""
+    stock = transport.DurableApp.give_up_partitions
+    log = logging.getLogger(__name__)
+
+    async def give_up(self: Any, why: str) -> None:
+        await stock(self, why)
+        if self.should_stop:
+            return
+        self.tables.recovery.signal_recovery_start.set()
+        log.warning("early alarm")
+        await self.on_rebalance_complete.send()
+        log.warning("end of the early alarm")
+
+    transport.DurableApp.give_up_partitions = give_up
+
+
 # What may be left out
 
 
@@ -225,6 +242,16 @@ def without_watchdog() -> None:
 def without_flow() -> None:
     """The flow of records is as Faust leaves it."""
     rebalance.stop_flow = lambda *_: None
+
+
+def without_rebuild_guard() -> None:
+    """The index is rebuilt whenever a rebalance is said to be complete."""
+    rebalance.rebuild_allowed = lambda *_: True
+
+
+def without_recreation_check() -> None:
+    """Offsets that a topic never had are believed."""
+    seek._recreated = lambda *_: None
 
 
 def without_exit() -> None:

@@ -1,0 +1,70 @@
+"""The producer on a real broker: who waits for a record that was refused is told, and nothing leaves after it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+
+from streamapp.clock import SystemClock
+from streamapp.kafka.dispatches import MAX_REQUEST_BYTES, new_app, new_topic
+from streamapp.settings import Settings
+from tests.support.installation import Installation
+from tests.support.stack import Kafka
+from tests.support.waiting import until
+
+
+@pytest.fixture
+async def topics(install: Callable[..., Installation]) -> AsyncIterator[Callable[..., Any]]:
+    """A topic whose producer is running."""
+    apps = []
+
+    async def topic(installation: Installation) -> Any:
+        servers = installation.environment["STREAMAPP_BOOTSTRAP_SERVERS"]
+        app = new_app(Settings(bootstrap_servers=servers, app_id=installation.name), SystemClock())
+        await app.producer.maybe_start()
+        apps.append(app)
+        return new_topic(app, installation.name)
+
+    yield topic
+    for app in apps:
+        await app.producer._producer.stop()
+
+
+async def send_after_a_refusal(installation: Installation, kafka: Kafka, topic: Any) -> asyncio.Future[Any]:
+    """Send a record that the broker takes, wait until it has refused another one; answer a third."""
+    admin = AdminClient(kafka.client)
+    entry = ConfigEntry("max.message.bytes", "200", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, installation.name, incremental_configs=[entry])
+    admin.incremental_alter_configs([resource])[resource].result(10)
+
+    def send(size: int) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = topic.send_soon(key=b"k", value=b"x" * size, partition=0)
+        return future
+
+    await send(1)
+    refused = send(1000)
+    await until(refused.done)
+    assert refused.exception() is not None
+    return send(1)
+
+
+async def test_nothing_leaves_after_a_refused_record(
+    install: Callable[..., Installation], kafka: Kafka, topics: Callable[..., Any]
+) -> None:
+    installation = await asyncio.to_thread(install, partitions=1)
+    topic = await topics(installation)
+    after = await send_after_a_refusal(installation, kafka, topic)
+    await until(lambda: topic.app.producer.buffer.size == 0)
+    assert not after.done()
+    assert [record.value for record in installation.records()] == [b"x"]
+
+
+async def test_a_record_that_the_client_refuses_is_told(
+    install: Callable[..., Installation], topics: Callable[..., Any]
+) -> None:
+    topic = await topics(await asyncio.to_thread(install, partitions=1))
+    refused = topic.send_soon(key=b"k", value=b"x" * 2 * MAX_REQUEST_BYTES, partition=0)
+    await until(refused.done)
+    assert refused.exception() is not None
