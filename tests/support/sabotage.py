@@ -115,17 +115,14 @@ def short_grace() -> None:
 
 def watch_flow() -> None:
     """Say in the log whether records could pass at the moment in which the index was rebuilt."""
-    stock = rebalance.register
+    stock = rebalance.take_over
 
-    def register(app: Any, parts: Any) -> None:
+    def take_over(app: Any, parts: Any) -> None:
         stock(app, parts)
+        passing = app.consumer.flow_active or app.flow_control.is_active()
+        logging.getLogger(__name__).warning("after the rebuild, records %s", "pass" if passing else "wait")
 
-        @app.on_rebalance_complete.connect(weak=False)
-        async def look(*_: Any, **__: Any) -> None:
-            passing = app.consumer.flow_active or app.flow_control.is_active()
-            logging.getLogger(__name__).warning("after the rebuild, records %s", "pass" if passing else "wait")
-
-    rebalance.register = register
+    rebalance.take_over = take_over
 
 
 def early_alarm() -> None:
@@ -138,9 +135,9 @@ def early_alarm() -> None:
         if self.should_stop:
             return
         self.tables.recovery.signal_recovery_start.set()
-        log.warning("early alarm")
+        log.warning("alarm begins")
         await self.on_rebalance_complete.send()
-        log.warning("end of the early alarm")
+        log.warning("alarm ends")
 
     transport.DurableApp.give_up_partitions = give_up
 
