@@ -132,7 +132,7 @@ def early_alarm() -> None:
 
     async def give_up(self: Any, why: str) -> None:
         await stock(self, why)
-        if self.should_stop:
+        if self.should_stop or not self.assigned_commands():
             return
         self.tables.recovery.signal_recovery_start.set()
         log.warning("alarm begins")
