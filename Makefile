@@ -38,7 +38,7 @@ test: install fetch ## Run all tests, the cheapest kinds first
 	@$(BIN)/pytest $(KINDS)
 
 chaos: install fetch ## Kill, freeze and sabotage workers for some minutes
-	@$(BIN)/pytest tests/chaos
+	@$(BIN)/pytest -n 2 --dist loadfile tests/chaos
 
 lint: install ## Check the style
 	@$(BIN)/ruff check
