@@ -1,7 +1,7 @@
-"""The producer that stops at the first failure: sends records in order, and nothing after one that was refused.
+"""The producer that remembers the first failure: sends records in order, and tells who waits what became of them.
 
 Stock Faust logs a failed send and goes on with the next, and leaves the sender waiting for ever when the client refuses
-a record at once.
+a record at once. That nothing leaves after a failure is seen to at the last step, in `lease`.
 """
 
 import sys
@@ -16,7 +16,7 @@ _NOTHING = object()
 
 
 class StrictProducer(driver.Producer):  # type: ignore[misc]
-    """Idempotent, acknowledged by all replicas in sync, and silent after a failure."""
+    """Idempotent, acknowledged by all replicas in sync."""
 
     failed: BaseException | None = None
 
@@ -27,8 +27,6 @@ class StrictProducer(driver.Producer):  # type: ignore[misc]
         stock = self.buffer._send_pending  # noqa: SLF001
 
         async def send_pending(future: FutureMessage) -> None:
-            if self.failed is not None:
-                return
             try:
                 await stock(future)
             except Exception as error:  # noqa: BLE001 - whoever waits for this record has to hear of it
@@ -39,7 +37,7 @@ class StrictProducer(driver.Producer):  # type: ignore[misc]
         self.buffer._send_pending = send_pending  # noqa: SLF001
 
     def send_soon(self, fut: FutureMessage) -> None:
-        """Queue a record; after a failed one, nothing leaves any more."""
+        """Queue a record, and remember if it fails."""
         fut.add_done_callback(self._note)
         super().send_soon(fut)
 
