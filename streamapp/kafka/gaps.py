@@ -47,6 +47,8 @@ class Gaps:
         """The offset after the last record that is acked."""
         self._behind: dict[TP, int] | None = None
         """Partitions that have not been read and acked up to where they ended when reading started; None: not begun."""
+        self._there: dict[TP, int] = {}
+        """Of those: the offset after the last record that stood there then, as far as the client has returned it."""
         self._holes: dict[TP, dict[int, int]] = {}
         """Offsets that the broker has no record for, each to the next one that it has."""
         self.skipped = 0
@@ -66,6 +68,7 @@ class Gaps:
             self._returned = dict(positions)
             self._done = dict(positions)
             self._behind = {tp: end for tp, end in ends.items() if end > positions[tp]}
+            self._there = dict(positions)
             self._holes = {tp: {} for tp in positions}
             self._asked.clear()
 
@@ -96,7 +99,7 @@ class Gaps:
     def reached(self, tp: TP, position: int) -> None:
         """The client would read on from here; what stands before has been returned, or does not exist."""
         with self._lock:
-            if self._behind and position >= self._behind.get(tp, position + 1) and self._done[tp] >= self._returned[tp]:
+            if self._behind and position >= self._behind.get(tp, position + 1) and self._done[tp] >= self._there[tp]:
                 del self._behind[tp]
 
     def expects(self, tp: TP, offset: int) -> bool:
@@ -143,3 +146,5 @@ class Gaps:
                         self._holes[tp][expected] = offset
                     expected = offset + 1
             self._returned[tp] = offsets[-1] + 1
+            end = (self._behind or {}).get(tp, 0)
+            self._there[tp] = max((offset + 1 for offset in offsets if offset < end), default=self._there[tp])

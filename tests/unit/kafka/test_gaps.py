@@ -110,3 +110,14 @@ def test_after_giving_up_it_is_not_caught_up_until_reading_starts_again(gaps):
     assert not gaps.caught_up
     gaps.start({}, {})
     assert gaps.caught_up
+
+
+def test_what_is_written_later_is_not_waited_for(gaps):
+    gaps.start({ONE: 10}, {ONE: 12})
+    gaps.fetched(ONE, [10, 11, 12])
+    for offset in (10, 11):
+        assert gaps.expects(ONE, offset)
+        gaps.acked(ONE, offset)
+    gaps.fetched(ONE, [13, 14])
+    gaps.reached(ONE, 15)
+    assert gaps.caught_up
