@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
-from streamapp.agents import control, follower, rebalance, sequencer, settle, sink
+from streamapp.agents import control, follower, pruner, rebalance, sequencer, settle, sink
 from streamapp.agents.parts import Parts
 from streamapp.airflow.api_v2 import AirflowV2
 from streamapp.airflow.limit import Limit
@@ -20,6 +20,7 @@ from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.follow import Follower
 from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
+from streamapp.dispatch.prune import Pruner
 from streamapp.dispatch.ready import Ready
 from streamapp.dispatch.trigger import Trigger
 from streamapp.kafka import exits, topics
@@ -141,6 +142,7 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
     control.register(app, instructions, parts)
     sink.register(app, dispatches, parts, concurrency=settings.airflow_max_in_flight)
     follower.register(app, parts)
+    pruner.register(app, parts)
     rebalance.register(app, parts)
     pages.register(
         app,
@@ -154,6 +156,7 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
         outcomes=watch,
         followed=lambda: parts.follower.following,
         passed_over=lambda: parts.passed_over,
+        pruned=lambda: parts.pruner.pruned,
     )
     tables.register(app.web.web_app.router, table.snapshot)
     return app
@@ -193,13 +196,15 @@ def _new_parts(
     def soon(step: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_soon(step)
 
+    partitions = Partitions(table, rows, tracker)
+    folds = Folds(table, watch, tracker, soon=soon, fail=app.leave)
     parts = Parts(
         clock=clock,
         routes=DEFAULT_ROUTES,
         commands=CommandDecoder(registry, settings.max_command_bytes),
         outcomes=outcomes,
-        partitions=Partitions(table, rows, tracker),
-        folds=Folds(table, watch, tracker, soon=soon, fail=app.leave),
+        partitions=partitions,
+        folds=folds,
         ready=ready,
         gate=Gate(
             hold=lambda: app.consumer.hold(app.assigned_commands()),
@@ -213,7 +218,9 @@ def _new_parts(
         is_next=app.gaps.expects,
         caught_up=lambda: app.gaps.caught_up,
         may_start=lambda: app.lease.check("starting a run"),
+        pruner=Pruner(partitions, folds, clock, retention=settings.retention),
         ready_limit=settings.ready_limit,
+        later_limit=settings.later_limit,
         folds_limit=FOLDS_LIMIT,
     )
     return parts

@@ -181,8 +181,12 @@ class Settings(BaseModel):
     """How often Airflow is asked for ended runs."""
     reconcile_interval: Duration = timedelta(seconds=30)
     """How often runs that the polls may have missed, or that were deleted, are looked for."""
+    retention: Duration = timedelta(days=7)
+    """How long a command that has ended is remembered: its id (a second one ends as duplicate), its history."""
     ready_limit: Annotated[int, Field(ge=1)] = 5000
     """Commands of a worker that may wait for Airflow in memory; above it no further ones are read."""
+    later_limit: Annotated[int, Field(ge=1)] = 100000
+    """Commands of a worker that may wait for a time (not_before, retries); above it no further ones are read."""
 
     web_bind: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     """The network address on which a worker serves its pages, health and metrics."""

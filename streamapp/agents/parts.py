@@ -15,6 +15,7 @@ from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.follow import Follower
 from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
+from streamapp.dispatch.prune import Pruner
 from streamapp.dispatch.ready import Ready
 from streamapp.dispatch.trigger import Trigger
 from streamapp.wire.codec import CommandDecoder
@@ -51,7 +52,9 @@ class Parts:
     """Whether all that the workers before have seen is folded."""
     may_start: Callable[[], None]
     """Leaves the process where this worker's membership has run out."""
+    pruner: Pruner
     ready_limit: int
+    later_limit: int
     folds_limit: int
     wake: Callable[[], None] = lambda: None
     """Tells the sink that there may be something to start."""
@@ -94,4 +97,5 @@ class Parts:
     def measure(self) -> None:
         """Hold commands while memory is full, and let them flow when it has emptied."""
         self.gate.measure("ready", len(self.ready), self.ready_limit)
+        self.gate.measure("later", self.ready.later, self.later_limit)
         self.gate.measure("folds", self.folds.open, self.folds_limit)

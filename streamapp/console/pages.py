@@ -33,6 +33,7 @@ def register(
     outcomes: OutcomeWatch,
     followed: Callable[[], Mapping[str, int]],
     passed_over: Callable[[], int],
+    pruned: Callable[[], int],
 ) -> None:
     """Add all routes to the app's web server; it answers from the worker's start on.
 
@@ -48,6 +49,7 @@ def register(
         outcomes: What stands before the way out.
         followed: Runs that are watched, by DAG.
         passed_over: How many records could not be read.
+        pruned: How many commands were forgotten.
     """
 
     def membership() -> Membership:
@@ -74,6 +76,7 @@ def register(
         outcomes=outcomes,
         followed=followed,
         passed_over=passed_over,
+        pruned=pruned,
     )
     html = Html(settings.app_id, settings.airflow_url)
     add_routes(app.web.web_app, worker, Peers(lambda: app.http_client), html)

@@ -1,13 +1,12 @@
 """Reads rows of this worker's partitions for one question: a bounded number, a slice at a time. Writes nothing."""
 
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import cast
 
 from streamapp.console.worker import Worker
-from streamapp.core.effects import Free, Queued, Row, RowKey, Settled
+from streamapp.core.effects import Free, Queued, RowKey, Settled
 from streamapp.core.model import Entry
 from streamapp.dispatch.partition import Partition
 from streamapp.wire import rows
@@ -107,7 +106,7 @@ def read(
     """
     found: list[tuple[RowKey, Entry]] = []
     size = 0
-    with closing(cast("Generator[tuple[RowKey, Row], None, None]", partition.rows(start))) as all_:
+    with closing(partition.rows(start)) as all_:
         for name, row in all_:
             if not belongs(name) or not isinstance(row, Entry):
                 return found, False

@@ -51,6 +51,7 @@ class Worker:
     followed: Callable[[], Mapping[str, int]]
     """Runs that are watched, by DAG."""
     passed_over: Callable[[], int]
+    pruned: Callable[[], int]
     _progress: Progress = field(default_factory=Progress)
 
     def figures(self) -> Figures:
@@ -73,5 +74,6 @@ class Worker:
             followed=self.followed(),
             held=tuple(sorted(self.gate.reasons)),
             passed_over=self.passed_over(),
+            pruned=self.pruned(),
             outcomes=dict(self.outcomes.sent),
         )

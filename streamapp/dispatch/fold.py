@@ -12,11 +12,11 @@ simulator can drive it. A failed send stops everything at once: nothing queued b
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from streamapp.core.decide import decide
-from streamapp.core.effects import Decision, Effect, Track
+from streamapp.core.effects import Change, Decision, Effect, Track
 from streamapp.core.errors import TooLarge, Unsafe
 from streamapp.core.events import CommandReceived, Event
 from streamapp.core.key import usable_key
@@ -98,6 +98,18 @@ class Folds:
     def pass_over(self, source: SourcePartition, partition: Partition, ack: Callable[[], None]) -> None:
         """Ack a record that means nothing, in its turn."""
         self._begin(_Fold(source, partition, ack, [], [], []), Decision())
+
+    def remove(self, partition: Partition, removals: Sequence[Change]) -> None:
+        """Remove rows that no event asks for: log first, in one atomic write.
+
+        Raises:
+            Unsafe: an earlier fold failed.
+        """
+        if self.failed is not None:
+            raise Unsafe("an earlier fold failed") from self.failed
+        rows = [partition.encode(change) for change in removals]
+        source = "", partition.number
+        self._begin(_Fold(source, partition, _nothing, rows, [], []), Decision(tuple(removals)))
 
     def _begin(self, fold: _Fold, decision: Decision) -> None:
         number = fold.partition.number
@@ -199,6 +211,10 @@ class Folds:
         if self.failed is None:
             self.failed = error
             self._fail(error)
+
+
+def _nothing() -> None:
+    """What is acked where no record was read."""
 
 
 def _smaller(event: Event, error: TooLarge) -> Event | None:

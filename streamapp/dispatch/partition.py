@@ -5,7 +5,8 @@ queue is remembered, because a queue's front is full of removed rows that a data
 the last one, because behind it stand the removed rows of all other keys.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from heapq import merge
 from itertools import groupby
@@ -79,7 +80,7 @@ class Partition:
         value = self._ledger.get(self.number, self._codec.row_key(key))
         return None if value is None else self._codec.parse_row(value)
 
-    def rows(self, start: RowKey | bytes) -> Iterator[tuple[RowKey, Row]]:
+    def rows(self, start: RowKey | bytes) -> Generator[tuple[RowKey, Row], None, None]:
         """All rows from a key on, in the order of their bytes."""
         raw = start if isinstance(start, bytes) else self._codec.row_key(start)
         pending = ((key, 0, self._overlay[key]) for key in self._overlay.irange(minimum=raw))
@@ -94,6 +95,15 @@ class Partition:
                     yield name, row
         finally:
             disk.close()
+
+    def settled(self, after: Settled | None) -> Generator[Entry, None, None]:
+        """The entries that have ended, behind one of them or from the first on, in the order of their row keys."""
+        start = self._codec.SETTLED if after is None else Settled(after.key, after.offset + 1)
+        with closing(self.rows(start)) as rows:
+            for where, row in rows:
+                if not isinstance(where, Settled) or not isinstance(row, Entry):
+                    break
+                yield row
 
     # Writing
 

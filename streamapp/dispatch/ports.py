@@ -56,6 +56,8 @@ class RowCodec(Protocol):
     """Where the first row of any queue would stand."""
     FREE: bytes
     """Where the first entry that holds no key would stand."""
+    SETTLED: bytes
+    """Where the first entry that has ended would stand."""
 
     def after_queue(self, key: bytes) -> bytes:
         """Where the first row after all entries of a key's queue would stand."""

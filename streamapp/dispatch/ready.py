@@ -148,6 +148,11 @@ class Ready:
         return sum(self._phases[phase] for phase in STARTING)
 
     @property
+    def later(self) -> int:
+        """Entries that wait for a time: each first one of a key, and each one without a key."""
+        return self._phases[Phase.LATER]
+
+    @property
     def figures(self) -> dict[str, int]:
         """How many entries are in which phase."""
         return {phase.name.lower(): self._phases[phase] for phase in Phase}

@@ -38,6 +38,8 @@ class CommittingConsumer(RereadingConsumer):
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:  # noqa: FBT001
         before = {tp: self._committed_offset[tp] for tp in offsets}
         committed: bool = await super()._commit_offsets(offsets, start_new_transaction)
-        if not committed:
+        if committed:
+            self.app.gaps.committed(offsets)
+        else:
             self._committed_offset.update(before)
         return committed

@@ -45,6 +45,8 @@ class Gaps:
         """The offset after the last record that Kafka's client returned."""
         self._done: dict[TP, int] = {}
         """The offset after the last record that is acked."""
+        self._committed: dict[TP, int] = {}
+        """The offset from which the next owner would read."""
         self._behind: dict[TP, int] | None = None
         """Partitions that have not been read and acked up to where they ended when reading started; None: not begun."""
         self._there: dict[TP, int] = {}
@@ -67,6 +69,7 @@ class Gaps:
             self._next = dict(positions)
             self._returned = dict(positions)
             self._done = dict(positions)
+            self._committed = dict(positions)
             self._behind = {tp: end for tp, end in ends.items() if end > positions[tp]}
             self._there = dict(positions)
             self._holes = {tp: {} for tp in positions}
@@ -82,6 +85,16 @@ class Gaps:
         """A record, and all before it, are done."""
         with self._lock:
             self._done[tp] = offset + 1
+
+    def committed(self, offsets: Mapping[TP, int]) -> None:
+        """The broker has taken these offsets: what stands before them is never read again."""
+        with self._lock:
+            self._committed.update(offsets)
+
+    def offsets(self) -> dict[TP, tuple[int, int]]:
+        """Of each source partition: the next offset to be folded, and the committed one."""
+        with self._lock:
+            return {tp: (offset, self._committed[tp]) for tp, offset in self._next.items()}
 
     @property
     def caught_up(self) -> bool:

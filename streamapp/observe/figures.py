@@ -41,5 +41,7 @@ class Figures:
     """Why the commands topic is not read just now; empty while it is."""
     passed_over: int = 0
     """Records of the results and control topics that could not be read, since the worker's start."""
+    pruned: int = 0
+    """Commands that were forgotten at the end of their retention, since the worker's start."""
     outcomes: Mapping[Status, int] = field(default_factory=dict)
     """Outcomes sent since the worker's start; one that is sent again after a crash counts again."""

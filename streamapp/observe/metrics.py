@@ -52,6 +52,7 @@ class Metrics(Collector):
         yield _gauge("accepting", "1 while events are folded and runs started.", int(now.accepting))
         yield _gauge("lease_seconds", "Left of the group membership.", now.lease_remaining.total_seconds())
         yield _counter("records_passed_over", "Unreadable records of the results and control topics.", now.passed_over)
+        yield _counter("commands_pruned", "Commands forgotten at the end of their retention.", now.pruned)
         outcomes = CounterMetricFamily("streamapp_outcomes", "Outcomes sent, repeats included.", labels=["status"])
         for status, count in now.outcomes.items():
             outcomes.add_metric([status.value], count)

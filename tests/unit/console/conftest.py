@@ -156,6 +156,7 @@ class Bench:
             outcomes=self.outcomes,
             followed=lambda: self.followed,
             passed_over=lambda: self.passed_over,
+            pruned=lambda: 0,
         )
         app = web.Application()
         peers = Peers(lambda: session, patience=timedelta(seconds=0.5))

@@ -37,6 +37,7 @@ def test_every_figure_is_told():
         followed={"probe": 1},
         held=("ready",),
         passed_over=6,
+        pruned=4,
         outcomes={Status.SUCCEEDED: 9},
     )
     assert samples(Metrics(lambda: now)) == {
@@ -52,6 +53,7 @@ def test_every_figure_is_told():
         ("streamapp_accepting",): 1,
         ("streamapp_lease_seconds",): 7.5,
         ("streamapp_records_passed_over_total",): 6,
+        ("streamapp_commands_pruned_total",): 4,
         ("streamapp_outcomes_total", "succeeded"): 9,
     }
 

@@ -1,0 +1,36 @@
+"""Forgets what ended longer ago than the retention, a little at a time. Writes only through the folds."""
+
+from datetime import timedelta
+from typing import Any
+
+from mode import Service
+
+from streamapp.agents.parts import Parts
+from streamapp.dispatch.prune import Offsets
+from streamapp.kafka.transport import DurableApp
+
+TURN_EVERY = timedelta(milliseconds=100)
+"""With what one turn does, this bounds what forgetting takes from the commands: 500 of them a second."""
+
+
+def register(app: DurableApp, parts: Parts) -> None:
+    """Add the service to the app; Faust starts it once the table is restored."""
+
+    @app.service
+    class PrunerService(Service):  # type: ignore[misc]
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+
+        @Service.task
+        async def _prune(self) -> None:
+            while not self.should_stop:
+                await parts.clock.sleep(TURN_EVERY)
+                turn(app, parts)
+
+
+def turn(app: DurableApp, parts: Parts) -> None:
+    """Forget a little, unless there is more urgent work: partitions that change hands, or commands that are held."""
+    if not parts.partitions.accepting or not parts.caught_up() or parts.gate.reasons or parts.folds.failed is not None:
+        return
+    offsets = {(tp.topic, tp.partition): Offsets(*found) for tp, found in app.gaps.offsets().items()}
+    parts.pruner.turn(offsets, app.commands_topic)

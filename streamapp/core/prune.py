@@ -1,0 +1,27 @@
+"""What may be forgotten: reads an ended entry and who holds its id; writes nothing, answers the rows that go."""
+
+from datetime import datetime
+
+from streamapp.core.effects import Change, Delete, Identity, Settled
+from streamapp.core.model import Entry, Holder
+from streamapp.core.state import State
+
+
+def expired(state: State, entry: Entry, *, before: datetime, committed: int) -> tuple[Change, ...]:
+    """The removals that forget an entry, in the order of writing; none while anything may still refer to it.
+
+    The id row goes first: a crash in between leaves an entry that the next look finds. An id row without its entry
+    would never be found again.
+
+    Args:
+        state: Tells who holds the entry's id now; a later command may.
+        entry: Of a record of the commands topic.
+        before: What ended later stays.
+        committed: The committed offset of its partition: from there on, records may be read again and must find theirs.
+    """
+    offset = entry.source.offset
+    if not entry.status.terminal or entry.at > before or offset >= committed:
+        return ()
+    last = Delete(Settled(entry.key, offset))
+    own = state.holder(entry.id) == Holder(entry.key, offset)
+    return (Delete(Identity(entry.id)), last) if own else (last,)

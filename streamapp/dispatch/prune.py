@@ -1,0 +1,127 @@
+"""Forgets what ended longer ago than the retention. Reads settled rows, a few at a time; removes them log first.
+
+The rows of one partition are walked in the order of their keys, and what was removed stays in the database as marks
+that a walk has to step over. So a walk goes on behind what it removed, and the next one begins only when something can
+have come of age.
+"""
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+
+from streamapp.clock import Clock
+from streamapp.core.effects import Change, Settled
+from streamapp.core.prune import expired
+from streamapp.dispatch.fold import Folds, SourcePartition
+from streamapp.dispatch.partition import Partition
+from streamapp.dispatch.partitions import Partitions
+
+READ_PER_TURN = 200
+"""Rows that one turn reads: about 10 ms."""
+REMOVED_PER_TURN = 50
+"""Commands that one turn forgets, with two changelog records each."""
+WALKS_PER_RETENTION = 50
+"""A partition is walked at most this often; so rows may live a fiftieth longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offsets:
+    """How far one source partition is read."""
+
+    folded: int
+    """The offset after the last record that is folded."""
+    committed: int
+    """The offset from which the next owner would read."""
+
+
+class Horizon:
+    """The moment up to which everything that was folded is committed, so that none of it can come again.
+
+    Before a record is committed, its fold may be repeated after a crash, to send what did not leave: then the entry
+    must still be there.
+    """
+
+    def __init__(self) -> None:
+        self.reached: datetime | None = None
+        self._next: tuple[datetime, dict[SourcePartition, int]] | None = None
+
+    def look(self, now: datetime, offsets: Mapping[SourcePartition, Offsets]) -> None:
+        """Note what is folded by now, and whether what was noted before is committed."""
+        if self._next is not None:
+            at, folded = self._next
+            if any(offsets[source].committed < offset for source, offset in folded.items()):
+                return
+            self.reached = at
+        self._next = now, {source: place.folded for source, place in offsets.items()}
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Through the settled rows of one partition, again and again."""
+
+    horizon: Horizon = field(default_factory=Horizon)
+    after: Settled | None = None
+    """The last row that was looked at; None: begin anew."""
+    oldest: datetime | None = None
+    """When the first of those ended that stay; at the latest the walk's own beginning, since others end meanwhile."""
+    due: datetime | None = None
+    """It does not go on before this."""
+
+
+class Pruner:
+    """Walks the partitions in turn. Called while nothing more urgent is to be done."""
+
+    def __init__(self, partitions: Partitions, folds: Folds, clock: Clock, *, retention: timedelta) -> None:
+        self._partitions = partitions
+        self._folds = folds
+        self._clock = clock
+        self._retention = retention
+        self._walks: dict[Partition, _Walk] = {}
+        self.pruned = 0
+        """Commands that were forgotten."""
+
+    def turn(self, offsets: Mapping[SourcePartition, Offsets], commands_topic: str) -> None:
+        """Look at the next few rows of one partition, and forget those whose time has come.
+
+        Args:
+            offsets: How far the source partitions are read; all that stood in them at the takeover is folded.
+            commands_topic: The source whose records need their entries when they are read again.
+        """
+        now = self._clock.now()
+        owned = list(self._partitions)
+        if self._walks.keys() != set(owned):  # taken over anew: nothing that was known holds any more
+            self._walks = {partition: _Walk() for partition in owned}
+        for partition, walk in self._walks.items():
+            walk.horizon.look(now, {source: at for source, at in offsets.items() if source[1] == partition.number})
+        for partition, walk in self._walks.items():
+            commands = offsets.get((commands_topic, partition.number))
+            if commands is not None and walk.horizon.reached is not None and (walk.due is None or walk.due <= now):
+                before = min(now - self._retention, walk.horizon.reached)
+                self._go_on(partition, walk, before, commands.committed)
+                self._walks[partition] = self._walks.pop(partition)  # the others first, then this one again
+                return
+
+    def _go_on(self, partition: Partition, walk: _Walk, before: datetime, committed: int) -> None:
+        removals: list[Change] = []
+        pruned = looked = 0
+        walk.oldest = walk.oldest or self._clock.now()
+        with closing(partition.settled(walk.after)) as entries:  # open, it would keep the database locked
+            for entry in islice(entries, READ_PER_TURN):
+                looked += 1
+                walk.after = Settled(entry.key, entry.source.offset)
+                if found := expired(partition, entry, before=before, committed=committed):
+                    removals.extend(found)
+                    pruned += 1
+                    if pruned == REMOVED_PER_TURN:
+                        break
+                else:
+                    walk.oldest = min(entry.at, walk.oldest)
+        if removals:
+            self._folds.remove(partition, removals)
+            self.pruned += pruned
+        if looked < READ_PER_TURN and pruned < REMOVED_PER_TURN:
+            pause = self._clock.now() + self._retention / WALKS_PER_RETENTION
+            walk.due = max(walk.oldest + self._retention, pause)
+            walk.after = walk.oldest = None
