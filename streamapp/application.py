@@ -142,8 +142,7 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
     control.register(app, instructions, parts)
     sink.register(app, dispatches, parts, concurrency=settings.airflow_max_in_flight)
     follower.register(app, parts)
-    forgetting = Pruner(parts.partitions, parts.folds, clock, retention=settings.retention)
-    pruner.register(app, parts, forgetting)
+    pruner.register(app, parts)
     rebalance.register(app, parts)
     pages.register(
         app,
@@ -157,7 +156,7 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
         outcomes=watch,
         followed=lambda: parts.follower.following,
         passed_over=lambda: parts.passed_over,
-        pruned=lambda: forgetting.pruned,
+        pruned=lambda: parts.pruner.pruned,
     )
     tables.register(app.web.web_app.router, table.snapshot)
     return app
@@ -197,13 +196,15 @@ def _new_parts(
     def soon(step: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_soon(step)
 
+    partitions = Partitions(table, rows, tracker)
+    folds = Folds(table, watch, tracker, soon=soon, fail=app.leave)
     parts = Parts(
         clock=clock,
         routes=DEFAULT_ROUTES,
         commands=CommandDecoder(registry, settings.max_command_bytes),
         outcomes=outcomes,
-        partitions=Partitions(table, rows, tracker),
-        folds=Folds(table, watch, tracker, soon=soon, fail=app.leave),
+        partitions=partitions,
+        folds=folds,
         ready=ready,
         gate=Gate(
             hold=lambda: app.consumer.hold(app.assigned_commands()),
@@ -217,9 +218,10 @@ def _new_parts(
         is_next=app.gaps.expects,
         caught_up=lambda: app.gaps.caught_up,
         may_start=lambda: app.lease.check("starting a run"),
+        pruner=Pruner(partitions, folds, clock, retention=settings.retention),
         ready_limit=settings.ready_limit,
-        folds_limit=FOLDS_LIMIT,
         later_limit=settings.later_limit,
+        folds_limit=FOLDS_LIMIT,
     )
     return parts
 
