@@ -142,7 +142,8 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
     control.register(app, instructions, parts)
     sink.register(app, dispatches, parts, concurrency=settings.airflow_max_in_flight)
     follower.register(app, parts)
-    pruner.register(app, parts)
+    forgetting = Pruner(parts.partitions, parts.folds, clock, retention=settings.retention)
+    pruner.register(app, parts, forgetting)
     rebalance.register(app, parts)
     pages.register(
         app,
@@ -156,7 +157,7 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
         outcomes=watch,
         followed=lambda: parts.follower.following,
         passed_over=lambda: parts.passed_over,
-        pruned=lambda: parts.pruner.pruned,
+        pruned=lambda: forgetting.pruned,
     )
     tables.register(app.web.web_app.router, table.snapshot)
     return app
@@ -196,15 +197,13 @@ def _new_parts(
     def soon(step: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_soon(step)
 
-    partitions = Partitions(table, rows, tracker)
-    folds = Folds(table, watch, tracker, soon=soon, fail=app.leave)
     parts = Parts(
         clock=clock,
         routes=DEFAULT_ROUTES,
         commands=CommandDecoder(registry, settings.max_command_bytes),
         outcomes=outcomes,
-        partitions=partitions,
-        folds=folds,
+        partitions=Partitions(table, rows, tracker),
+        folds=Folds(table, watch, tracker, soon=soon, fail=app.leave),
         ready=ready,
         gate=Gate(
             hold=lambda: app.consumer.hold(app.assigned_commands()),
@@ -218,10 +217,9 @@ def _new_parts(
         is_next=app.gaps.expects,
         caught_up=lambda: app.gaps.caught_up,
         may_start=lambda: app.lease.check("starting a run"),
-        pruner=Pruner(partitions, folds, clock, retention=settings.retention),
         ready_limit=settings.ready_limit,
-        later_limit=settings.later_limit,
         folds_limit=FOLDS_LIMIT,
+        later_limit=settings.later_limit,
     )
     return parts
 

@@ -15,7 +15,6 @@ from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.follow import Follower
 from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
-from streamapp.dispatch.prune import Pruner
 from streamapp.dispatch.ready import Ready
 from streamapp.dispatch.trigger import Trigger
 from streamapp.wire.codec import CommandDecoder
@@ -52,10 +51,9 @@ class Parts:
     """Whether all that the workers before have seen is folded."""
     may_start: Callable[[], None]
     """Leaves the process where this worker's membership has run out."""
-    pruner: Pruner
     ready_limit: int
-    later_limit: int
     folds_limit: int
+    later_limit: int = 100_000
     wake: Callable[[], None] = lambda: None
     """Tells the sink that there may be something to start."""
     passed_over: int = 0

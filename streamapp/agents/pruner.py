@@ -6,14 +6,14 @@ from typing import Any
 from mode import Service
 
 from streamapp.agents.parts import Parts
-from streamapp.dispatch.prune import Offsets
+from streamapp.dispatch.prune import Offsets, Pruner
 from streamapp.kafka.transport import DurableApp
 
 TURN_EVERY = timedelta(milliseconds=100)
 """With what one turn does, this bounds what forgetting takes from the commands: 500 of them a second."""
 
 
-def register(app: DurableApp, parts: Parts) -> None:
+def register(app: DurableApp, parts: Parts, pruner: Pruner) -> None:
     """Add the service to the app; Faust starts it once the table is restored."""
 
     @app.service
@@ -25,12 +25,12 @@ def register(app: DurableApp, parts: Parts) -> None:
         async def _prune(self) -> None:
             while not self.should_stop:
                 await parts.clock.sleep(TURN_EVERY)
-                turn(app, parts)
+                turn(app, parts, pruner)
 
 
-def turn(app: DurableApp, parts: Parts) -> None:
+def turn(app: DurableApp, parts: Parts, pruner: Pruner) -> None:
     """Forget a little, unless there is more urgent work: partitions that change hands, or commands that are held."""
     if not parts.partitions.accepting or not parts.caught_up() or parts.gate.reasons or parts.folds.failed is not None:
         return
     offsets = {(tp.topic, tp.partition): Offsets(*found) for tp, found in app.gaps.offsets().items()}
-    parts.pruner.turn(offsets, app.commands_topic)
+    pruner.turn(offsets, app.commands_topic)
