@@ -1,0 +1,87 @@
+"""What is judged when a schedule has ended: reads Airflow, the topics and every table; answers what is wrong."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from faust.types import TP
+
+from streamapp.core.effects import Identity
+from streamapp.core.model import Entry, Holder, Ordering, Status
+from streamapp.wire import rows
+from tests.simulator.broker import CHANGELOG, DEAD_LETTERS
+from tests.support.history import Sent, violations
+
+if TYPE_CHECKING:
+    from tests.simulator.world import World
+
+
+def final_violations(world: "World") -> list[str]:
+    """The guarantees, an end for every command, and tables that are what their changelogs say."""
+    sent = [
+        Sent(
+            partition=source.partition,
+            offset=source.offset,
+            key=sending.event.key,
+            id=sending.event.content.id,
+            ordered=sending.event.policy is not None and sending.event.policy.ordering is Ordering.COMPLETED,
+        )
+        for source, sending in world.sent.items()
+    ]
+    airflow, logs = world.airflow, world.broker.logs
+    return [
+        *(f"{source} has not ended" for source in world.unended()),
+        *violations(
+            sent=sent,
+            runs=[run.judged() for run in [*airflow.runs.values(), *airflow.gone]],
+            outcomes=[one for told in world.told.values() for one in told],
+            dead_letters=[one for tp in logs if tp.topic == DEAD_LETTERS for one in logs[tp]],
+            complete=False,
+        ),
+        *_tables(world),
+    ]
+
+
+def _tables(world: "World") -> Iterator[str]:
+    for number in range(world.plan.partitions):
+        log = world.broker.logs[TP(CHANGELOG, number)]
+        table: dict[bytes, bytes] = {}
+        for key, value in log:
+            if value is None:
+                table.pop(key, None)
+            else:
+                table[key] = value
+        owner = world.group.owners.get(number)
+        if owner is None or not owner.alive or number not in owner.assignment:
+            yield f"nobody owns partition {number}"
+        elif dict(owner.ledger.directory[number].rows) != table:
+            yield f"the table of partition {number} is not what its changelog says"
+        yield from _form(number, table, prunes=world.plan.prunes)
+
+
+def _form(number: int, table: dict[bytes, bytes], *, prunes: bool) -> Iterator[str]:
+    """One place for each entry, and an id row that names an entry of that id.
+
+    A crash between the removals of an entry leaves the entry: its id row goes first.
+    """
+    places = defaultdict(list)
+    holders: dict[str, Holder] = {}
+    entries: dict[int, Entry] = {}
+    for raw, value in table.items():
+        key, row = rows.parse_key(raw), rows.parse_row(value)
+        if isinstance(key, Identity):
+            assert isinstance(row, Holder)
+            holders[key.id] = row
+        else:
+            assert isinstance(row, Entry)
+            places[key.offset].append(key)
+            entries[key.offset] = row
+    for offset, found in places.items():
+        if len(found) > 1:
+            yield f"the entry {number}-{offset} stands in {len(found)} places: {found}"
+    for entry in entries.values():
+        holder = holders.get(entry.id)
+        if not prunes and entry.status not in {Status.DUPLICATE, Status.REJECTED} and holder is None:
+            yield f"nothing remembers the id {entry.id} of {entry.source}"
+        if holder is not None and holder.offset not in entries:
+            yield f"the id {entry.id} is held by {holder.offset}, of which there is no entry"

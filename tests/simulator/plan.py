@@ -1,0 +1,151 @@
+"""What a schedule is made of: reads a seed, answers commands, their runs' fates and how often what goes wrong."""
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+from streamapp.core.events import CommandReceived
+from streamapp.core.model import OnFailure, Ordering, Reason
+from tests.support.builders import policy, received, rejection
+from tests.support.manual_clock import START
+
+KEYS = (b"a", b"a", b"b", None)
+FATES = ("success",) * 5 + ("fail", "fail", "unstarted", "deleted", "refused", "mended", "cleared")
+"""What becomes of an attempt; `mended` is refused until a person mends the DAG."""
+ORDERINGS = (Ordering.COMPLETED,) * 6 + (Ordering.TRIGGERED, Ordering.NONE)
+
+RETENTION = timedelta(seconds=6)
+"""Where there is pruning: short enough that what has ended is forgotten while others still run."""
+
+WORKER_FAULTS = {"crash": 0.01, "wipe": 0.003, "freeze": 0.004, "coma": 0.004, "stop": 0.003, "deaf": 0.003,
+                 "rebalance": 0.006}  # fmt: skip
+"""After an event of a worker. `wipe`: it also loses its directory. `coma`: frozen for longer than its session.
+`deaf`: its heartbeats get no answer."""
+KAFKA_FAULTS = {"slow_produce": 0.1, "refused_produce": 0.006, "lost_delivery": 0.04, "failed_commit": 0.2}
+"""For each batch, record or commit."""
+TRIGGER_FAULTS = {"slow_post": 0.1, "lost_answer": 0.15, "lost_request": 0.1, "late_post": 0.15, "error_after": 0.1,
+                  "error_before": 0.1, "turned_away": 0.08}  # fmt: skip
+"""For each POST."""
+READ_FAULTS = {"failed_read": 0.1, "slow_read": 0.1}
+"""For each other request."""
+RUN_FAULTS = {"late_commit": 0.3, "deleted_at_409": 0.5}
+WORLD_FAULTS = ("outage", "dag_missing", "clock_skew", "junk", "instruction", "early_expire", "marker", "prune")
+"""On or off for a whole schedule."""
+ALL_FAULTS = (*WORKER_FAULTS, *KAFKA_FAULTS, *TRIGGER_FAULTS, *READ_FAULTS, *RUN_FAULTS, *WORLD_FAULTS)
+
+
+@dataclass(frozen=True)
+class Sending:
+    """A record of the commands topic to be."""
+
+    at_ms: int
+    event: CommandReceived
+    """Its source has the partition; the offset is the broker's to give."""
+    fates: tuple[str, ...]
+    """Of its attempts; the last one holds for all further ones."""
+
+    def __str__(self) -> str:
+        content, rules = self.event.content, self.event.policy
+        shown = f"partition={self.event.source.partition} key={self.event.key!r} id={content.id} fates={self.fates}"
+        if rules is None:
+            return f"{self.at_ms:>6} {shown} rejected: {getattr(content, 'reason', '')}"
+        return (
+            f"{self.at_ms:>6} {shown} {rules.dag_id}/{rules.max_in_flight} {rules.ordering} {rules.on_failure} "
+            f"attempts={rules.max_attempts} not_before={_ms(content.not_before)} deadline={_ms(content.deadline)}"  # type: ignore[union-attr]
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A schedule, but for its chances."""
+
+    seed: int
+    partitions: int
+    workers: int
+    sendings: tuple[Sending, ...]
+    rates: dict[str, float] = field(default_factory=dict)
+    """How often each fault happens; what isn't there never does."""
+    faults_until_ms: int = 0
+
+    @property
+    def prunes(self) -> bool:
+        return "prune" in self.rates
+
+    @property
+    def retention(self) -> timedelta:
+        return RETENTION if self.prunes else timedelta(days=7)
+
+    def without(self, fault: str) -> "Plan":
+        return replace(self, rates={name: rate for name, rate in self.rates.items() if name != fault})
+
+    def __str__(self) -> str:
+        head = f"seed {self.seed}: {self.workers} workers, {self.partitions} partitions, faults until "
+        head += f"{self.faults_until_ms} ms: {', '.join(self.rates)}"
+        return "\n".join([head, *map(str, self.sendings)])
+
+
+def make_plan(seed: int) -> Plan:
+    """The plan of a seed. Each one has only some of the faults, so that none drowns the others."""
+    random = Random(f"plan {seed}")
+    partitions = random.choice([2, 2, 3])
+    known = {**WORKER_FAULTS, **KAFKA_FAULTS, **TRIGGER_FAULTS, **READ_FAULTS, **RUN_FAULTS}
+    share = random.choice([0.15, 0.3, 0.5])
+    rates = {name: rate * random.choice([0.5, 1, 2]) for name, rate in known.items() if random.random() < share}
+    rates |= {name: 1.0 for name in WORLD_FAULTS if random.random() < share}
+    return Plan(
+        seed=seed,
+        partitions=partitions,
+        workers=random.choice([2, 2, 3]),
+        sendings=tuple(_sendings(random, partitions)),
+        rates=rates,
+        faults_until_ms=random.choice([8_000, 15_000, 30_000]),
+    )
+
+
+def _sendings(random: Random, partitions: int) -> list[Sending]:
+    sendings: list[Sending] = []
+    for number in range(random.randint(4, 9)):
+        partition = random.randrange(partitions)
+        at_ms = random.choice([0, random.randrange(3000), random.randrange(12_000)])
+        fates = tuple(random.choices(FATES, k=random.randint(1, 3)))
+        key, id_, dag = random.choice(KEYS), f"c{number}", random.choice(["one", "two"])
+        if random.random() < 0.06:
+            reason = random.choice([Reason.UNDECODABLE, Reason.UNKNOWN_ROUTE])
+            event = received(0, partition=partition, key=key, content=rejection(reason, id=id_))
+            sendings.append(Sending(at_ms, event, fates))
+            continue
+        if sendings and random.random() < 0.15:
+            first = random.choice(sendings)
+            # A deletion frees the id of a run; whoever does not remember the command would make it again.
+            if "deleted" not in first.fates:
+                id_, fates, rules = first.event.content.id, first.fates, first.event.policy
+                dag = rules.dag_id if rules is not None else dag
+        rules = _policy(random, dag)
+        event = received(number, partition=partition, key=key, id=id_, policy=rules, **_times(random, at_ms))
+        sendings.append(Sending(at_ms, event, fates))
+    return sorted(sendings, key=lambda one: one.at_ms)
+
+
+def _policy(random: Random, dag: str) -> Any:
+    return policy(
+        dag_id=dag,
+        ordering=random.choice(ORDERINGS),
+        on_failure=OnFailure.BLOCK if random.random() < 0.06 else OnFailure.DEAD_LETTER,
+        max_attempts=random.randint(1, 3),
+        retry_delay=timedelta(seconds=random.choice([1, 4])),
+        max_in_flight=random.randint(1, 4),
+    )
+
+
+def _times(random: Random, at_ms: int) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if random.random() < 0.15:
+        fields["not_before"] = START + timedelta(milliseconds=at_ms + random.randrange(6000))
+    if random.random() < 0.25:
+        fields["deadline"] = START + timedelta(milliseconds=at_ms + random.randrange(9000))
+    return fields
+
+
+def _ms(at: Any) -> str:
+    return "-" if at is None else str((at - START) // timedelta(milliseconds=1))

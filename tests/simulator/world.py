@@ -1,0 +1,360 @@
+"""A whole installation in virtual time: reads a plan, runs it to its end, answers what was exercised and broken.
+
+One `random.Random` decides everything: latencies, who owns what, which fault comes when. So a seed is a schedule.
+"""
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
+from random import Random
+from typing import Any
+
+from faust.types import TP
+
+from streamapp.core.effects import Identity
+from streamapp.core.model import Action, Instruction, Outcome, Source, Status
+from streamapp.wire import rows
+from tests.simulator.airflow import Airflow
+from tests.simulator.broker import CHANGELOG, COMMANDS, CONTROL, MARKER, Broker
+from tests.simulator.group import SESSION_MS, Group
+from tests.simulator.judge import final_violations
+from tests.simulator.plan import WORKER_FAULTS, Plan, Sending
+from tests.simulator.scheduler import Scheduler, as_running_loop
+from tests.simulator.worker import Directory, Database, Left, Worker
+from tests.support.manual_clock import START
+
+PATIENCE_MS = 600_000
+"""How long after the last fault every command must have ended: back-offs and doubts of 40 s, attempt by attempt."""
+AFTERWARDS_MS = 35_000
+"""How long is watched after that: a request that was late has landed by then."""
+MAX_EVENTS = 60_000
+LOOK_EVERY_MS = 1000
+MAX_SKEW_MS = 40_000
+
+
+@dataclass
+class Report:
+    """What became of a schedule."""
+
+    plan: Plan
+    events: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+    timeline: list[str] | None = None
+    digest: int = 0
+    """Of everything that stands on the logs: the same seed, the same digest."""
+
+
+class World:
+    """The parts, and what happens to them."""
+
+    def __init__(self, plan: Plan, *, timeline: bool = False) -> None:
+        self.plan = plan
+        self.random = Random(plan.seed)
+        self.scheduler = Scheduler()
+        self.counts: Counter[str] = Counter()
+        self.events = 0
+        self.violations: list[str] = []
+        self.timeline: list[str] | None = [] if timeline else None
+        self.broker = Broker(self)
+        self.group = Group(self, plan.partitions)
+        self.airflow = Airflow(self, self._skew())
+        self.known_runs: set[str] = set()
+        self.sent: dict[Source, Sending] = {}
+        self.recorded: defaultdict[int, set[int]] = defaultdict(set)
+        """For each partition, the offsets whose entries are in the changelog."""
+        self.told: dict[Source, list[Outcome]] = defaultdict(list)
+        self._fates = {sending.event.content.id: sending.fates for sending in reversed(plan.sendings)}
+        self._directories: dict[int, Directory] = defaultdict(lambda: defaultdict(Database))
+        self._lives: Counter[int] = Counter()
+        self.workers: dict[int, Worker] = {}
+        self.calm = False
+        self._quiet_since: int | None = None
+        self._last_at = max((sending.at_ms for sending in plan.sendings), default=0)
+        self._rate = {name: plan.rates[name] for name in WORKER_FAULTS if name in plan.rates}
+        self._any_rate = sum(self._rate.values())
+
+    # For the parts
+
+    @property
+    def now(self) -> int:
+        return self.scheduler.now
+
+    def after(self, delay_ms: int, owner: Worker | None, action: Callable[[], None]) -> None:
+        self.scheduler.after(delay_ms, owner, action)
+
+    def delay(self, typical_ms: int) -> int:
+        """Mostly short, now and then long: what is usual comes in any order."""
+        number = self.random.random()
+        return int(typical_ms * (number * 2 if number < 0.9 else number * 20))
+
+    def happens(self, fault: str) -> bool:
+        rate = self.plan.rates.get(fault)
+        return rate is not None and not self.calm and self.random.random() < rate
+
+    def chance(self, fault: str) -> bool:
+        """Whether a fault happens now; it is counted."""
+        happens = self.happens(fault)
+        if happens:
+            self.counts[fault] += 1
+        return happens
+
+    def fate(self, command_id: str, attempt: int) -> str:
+        fates = self._fates[command_id]
+        return fates[min(attempt, len(fates)) - 1]
+
+    def shared_id(self, name: str) -> bool:
+        """Whether several commands have the id of this run: a deletion would free it for the others."""
+        ids = Counter(sending.event.content.id for sending in self.plan.sendings)
+        return any(count > 1 and f"__{id_}__" in name for id_, count in ids.items())
+
+    def say(self, who: str, what: str) -> None:
+        if self.timeline is not None:
+            self.timeline.append(f"{self.now:>7} {who:<11} {what}")
+
+    def appended(self, tp: TP, offset: int, record: Any) -> None:
+        owner = self.group.owners.get(tp.partition)
+        if tp.topic == CHANGELOG:
+            key = rows.parse_key(record[0])
+            if record[1] is not None and not isinstance(key, Identity):
+                self.recorded[tp.partition].add(key.offset)
+            return
+        if isinstance(record, Outcome):
+            self.told[record.source].append(record)
+        if owner is not None and owner.alive:
+            owner.more(tp)
+
+    # What must never be
+
+    def violation(self, what: str) -> None:
+        self.say("VIOLATION", what)
+        self.violations.append(what)
+
+    def judge_writer(self, worker: Worker, partition: int) -> None:
+        if self.group.owners.get(partition) is not worker:
+            self.violation(f"{worker.name} writes to the changelog of {partition}, which another worker has taken over")
+
+    def judge_commit(self, offsets: Mapping[TP, int]) -> None:
+        for tp, end in offsets.items():
+            if tp.topic != COMMANDS:
+                continue
+            for offset in range(self.broker.committed.get(tp, 0), end):
+                if self.broker.logs[tp][offset] is MARKER:
+                    continue
+                source = Source(COMMANDS, tp.partition, offset)
+                if offset not in self.recorded[tp.partition] or source not in self.told:
+                    self.violation(f"G4: {source} is committed, and not recorded or not told")
+
+    def judge_request(self, worker: Worker, name: str, mark: Mapping[str, Any]) -> None:
+        if worker.lease.remaining <= timedelta():
+            self.violation(f"{worker.name} asks for {name} after its lease")
+        if mark["partition"] not in worker.assignment:
+            self.violation(f"{worker.name} asks for {name}, whose partition it does not own")
+        behind = [
+            tp
+            for tp, end in worker.must_reach.items()
+            if worker.done[tp] < end and any(one is not MARKER for one in self.broker.logs[tp][worker.done[tp] : end])
+        ]
+        if behind:
+            self.violation(f"{worker.name} asks for {name} before it has folded {behind}")
+
+    # A schedule
+
+    def run(self) -> Report:
+        """All of it."""
+        with as_running_loop():
+            self._begin()
+            while not self._over():
+                event = self.scheduler.pop()
+                if event is None:
+                    break
+                self._step(*event)
+        if not self.violations:
+            self.violations += final_violations(self)
+        if self.timeline is not None:
+            self.timeline += [f"{self.now:>7} {'VIOLATION':<11} {one}" for one in self.violations]
+        logs = [(tp, [*map(str, log)]) for tp, log in sorted(self.broker.logs.items())]
+        return Report(
+            self.plan, self.events, self.counts, self.violations, self.timeline, digest=hash((str(logs), self.events))
+        )
+
+    def _begin(self) -> None:
+        rates = self.plan.rates
+        for sending in self.plan.sendings:
+            self.after(sending.at_ms, None, partial(self._send, sending))
+        for machine in range(self.plan.workers):
+            self.after(self.random.choice([0, 0, self.random.randrange(5000)]), None, partial(self._launch, machine))
+        until = self.plan.faults_until_ms
+        self.airflow.mended_at = self.random.randrange(until)
+        if "outage" in rates:
+            self.after(self.random.randrange(until), None, self._break_airflow)
+        if "dag_missing" in rates:
+            for dag in ("one", "two"):
+                at = self.random.randrange(until)
+                self.after(at, None, partial(self._hide, dag, at + self.random.randint(500, 12_000)))
+        for name, step in (
+            ("junk", self._send_junk),
+            ("instruction", self._instruct),
+            ("early_expire", self._expire_early),
+        ):
+            if name in rates:
+                for _ in range(2):
+                    self.after(self.random.randrange(until), None, step)
+        self.after(until, None, self._calm_down)
+        self.after(LOOK_EVERY_MS, None, self.group.look)
+        self.after(LOOK_EVERY_MS, None, self._look)
+
+    def _step(self, owner: Any, action: Callable[[], None]) -> None:
+        self.events += 1
+        try:
+            action()
+            if owner is not None and self._any_rate and not self.calm and self.random.random() < self._any_rate:
+                self._strike(owner)
+        except Left as error:
+            self.counts["left"] += 1
+            self.bury(owner, f"leaves: {error}")
+        except Exception as error:
+            self.violation(f"{type(error).__name__}: {error} (in {action})")
+            logging.getLogger(__name__).debug("the simulation broke", exc_info=True)
+
+    def _over(self) -> bool:
+        return bool(self.violations) or (
+            self._quiet_since is not None and self.now - self._quiet_since > AFTERWARDS_MS
+        ) or self.events > MAX_EVENTS or self.now > self.plan.faults_until_ms + self._last_at + PATIENCE_MS  # fmt: skip
+
+    def _look(self) -> None:
+        """Whether everything has come to its end."""
+        if not self.calm or self.now < self._last_at or self.airflow.under_way.total() or not self._all_ended():
+            self._quiet_since = None
+        elif self._quiet_since is None:
+            self._quiet_since = self.now
+        self.after(LOOK_EVERY_MS, None, self._look)
+
+    def _all_ended(self) -> bool:
+        return len(self.sent) == len(self.plan.sendings) and not self.unended()
+
+    def unended(self) -> list[Source]:
+        """Commands without an ending that nothing excuses: a blocked one holds its key."""
+        holding = {
+            (source.partition, self.sent[source].event.key): source.offset
+            for source, told in self.told.items()
+            if any(one.status is Status.BLOCKED for one in told)
+        }
+        return [
+            source
+            for source, sending in self.sent.items()
+            if not any(one.status.terminal for one in self.told.get(source, ()))
+            and source.offset < holding.get((source.partition, sending.event.key), source.offset + 1)
+        ]
+
+    def _calm_down(self) -> None:
+        """No more faults; what has happened has still to be lived through."""
+        self.calm = True
+        self.say("", "no more faults")
+
+    # Producers and operators
+
+    def _send(self, sending: Sending) -> None:
+        partition = sending.event.source.partition
+        tp = TP(COMMANDS, partition)
+        if "marker" in self.plan.rates and self.random.random() < 0.3:
+            self.counts["marker"] += 1
+            self.broker.append(tp, MARKER)
+        source = Source(COMMANDS, partition, self.broker.end(tp))
+        recorded_at = START + timedelta(milliseconds=self.now)
+        self.sent[source] = sending
+        self.say("a producer", f"sends {source} {sending}")
+        self.broker.append(tp, replace(sending.event, source=source, recorded_at=recorded_at))
+
+    def _send_junk(self) -> None:
+        self.counts["junk"] += 1
+        topic = self.random.choice([CONTROL, "results"])
+        self.broker.append(TP(topic, self.random.randrange(self.plan.partitions)), None)
+
+    def _instruct(self) -> None:
+        """An operator gives an instruction; this release refuses all of them."""
+        self._tell(self.random.choice([Action.RETRY, Action.SKIP, Action.CANCEL, Action.HOLD, Action.RELEASE]))
+
+    def _expire_early(self) -> None:
+        """Somebody's clock says that a deadline has passed."""
+        self._tell(Action.EXPIRE)
+
+    def _tell(self, action: Action) -> None:
+        if not self.sent:
+            return
+        source, sending = self.random.choice(list(self.sent.items()))
+        self.counts["early_expire" if action is Action.EXPIRE else "instruction"] += 1
+        self.say("an operator", f"wants to {action} {source}")
+        instruction = Instruction(
+            control_id=f"{action}-{self.now}",
+            action=action,
+            command_id=sending.event.content.id,
+            key=sending.event.key,
+            by="ann",
+            at=START + timedelta(milliseconds=self.now),
+        )
+        self.broker.append(TP(CONTROL, source.partition), instruction)
+
+    # Faults
+
+    def _skew(self) -> timedelta:
+        if "clock_skew" not in self.plan.rates:
+            return timedelta()
+        self.counts["clock_skew"] += 1
+        return timedelta(milliseconds=self.random.randint(-MAX_SKEW_MS, MAX_SKEW_MS))
+
+    def _launch(self, machine: int) -> None:
+        self._lives[machine] += 1
+        self.workers[machine] = worker = Worker(
+            self, machine, self._lives[machine], self._directories[machine], self._skew()
+        )
+        self.counts["starts"] += 1
+        self.say(worker.name, "starts")
+
+    def bury(self, worker: Worker, why: str) -> None:
+        """A process has ended; its supervisor starts another one."""
+        worker.alive = False
+        self.say(worker.name, why)
+        self.after(self.random.choice([200, 2000, 12_000]), None, partial(self._launch, worker.machine))
+
+    def _strike(self, worker: Worker) -> None:
+        """What happens to a worker between two of its steps."""
+        if not worker.alive or worker.frozen:
+            return
+        kind = self.random.choices(list(self._rate), self._rate.values())[0]
+        self.counts[kind] += 1
+        match kind:
+            case "crash" | "wipe":
+                if kind == "wipe":
+                    self._directories[worker.machine] = defaultdict(Database)
+                self.bury(worker, "is killed" + (" and loses its directory" if kind == "wipe" else ""))
+            case "freeze" | "coma":
+                lasts = SESSION_MS + self.random.randint(0, 15_000) if kind == "coma" else self.random.randint(50, 9000)
+                self.say(worker.name, f"freezes for {lasts} ms")
+                worker.freeze()
+                self.after(lasts, None, worker.thaw)
+            case "stop":
+                worker.stop()
+            case "deaf":
+                worker.deaf_until = self.now + self.random.randint(4000, 20_000)
+                self.say(worker.name, "gets no answers to heartbeats")
+            case "rebalance":
+                self.say("", "a rebalance is asked for")
+                self.group.rebalance()
+
+    def _break_airflow(self) -> None:
+        self.counts["outage"] += 1
+        self.airflow.outage_until = self.now + self.random.randint(1000, 20_000)
+        self.say("airflow", f"is away until {self.airflow.outage_until}")
+
+    def _hide(self, dag: str, until: int) -> None:
+        self.airflow.missing_until[dag] = until
+        self.say("airflow", f"does not know {dag} until {until}")
+
+
+def simulate(plan: Plan, *, timeline: bool = False) -> Report:
+    """Run a schedule."""
+    return World(plan, timeline=timeline).run()
