@@ -25,6 +25,7 @@ ONE_DAY_SECONDS = 86400
 """A worker whose partitions are all held does not poll; the client must not leave the group for that."""
 EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - compared with, never bound to
 """Bound to these, a worker is asked by the others under its host's name."""
+TABLE_OPTIONS = {"block_cache_size": BLOCK_CACHE_BYTES, "write_buffer_size": WRITE_BUFFER_BYTES}
 RAW = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
 
 
@@ -73,7 +74,7 @@ def new_table(app: DurableApp, settings: Settings) -> Rows:
         partitions=settings.partitions,
         key_type=bytes,
         value_type=bytes,
-        options={"block_cache_size": BLOCK_CACHE_BYTES, "write_buffer_size": WRITE_BUFFER_BYTES},
+        options=TABLE_OPTIONS,
     )
     table.max_row_bytes = next(topic.least_bytes for topic in topics.expected(settings) if topic.role == "changelog")
     return table
