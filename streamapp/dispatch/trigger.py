@@ -157,7 +157,7 @@ class _Try:
             case Exists():
                 return await self._look("Airflow says that the run exists, but does not show it", existed=True)
             case Refused(reason, detail):
-                return self._ended(RunState.NOT_CREATED, reason, detail)
+                return self._refused(reason, detail)
             case Uncertain(detail):
                 self._memory.doubtful_until = self._clock.monotonic() + DOUBT.total_seconds()
                 return await self._look(detail)
@@ -172,10 +172,20 @@ class _Try:
             return self._postponed(str(error))
         if run is not None and run.conf.get("_command") == self._mark:
             return self._triggered(run, adopted=True)
-        left = timedelta(seconds=self._memory.doubtful_until - self._clock.monotonic())
-        if run is None and left > timedelta():
-            return Postponed(left, "a request without an answer may still create the run")
+        if run is None and self._doubt > timedelta():
+            return Postponed(self._doubt, "a request without an answer may still create the run")
         return self._ended(RunState.NOT_CREATED)
+
+    @property
+    def _doubt(self) -> timedelta:
+        """For how long a request that was sent before may still create the run."""
+        return timedelta(seconds=self._memory.doubtful_until - self._clock.monotonic())
+
+    def _refused(self, reason: Reason, detail: str) -> Outcome | Postponed:
+        """A refusal counts once no earlier request can create the run: it may meet an Airflow that has been mended."""
+        if self._doubt > timedelta():
+            return Postponed(self._doubt, detail)
+        return self._ended(RunState.NOT_CREATED, reason, detail)
 
     async def _look(self, why: str, *, existed: bool = False) -> Outcome | Postponed:
         try:
@@ -216,7 +226,7 @@ class _Try:
             self._memory.missing_since = now
         left = self._grace - timedelta(seconds=now - self._memory.missing_since)
         if left <= timedelta():
-            return self._ended(RunState.NOT_CREATED, Reason.DAG_NOT_FOUND, detail)
+            return self._refused(Reason.DAG_NOT_FOUND, detail)
         return Postponed(min(self._delay(), left), detail)
 
     def _postponed(self, why: str) -> Postponed:

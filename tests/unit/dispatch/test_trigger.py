@@ -324,6 +324,27 @@ async def test_settling_waits_until_another_worker_can_no_longer_create_the_run(
     assert (await trigger.run(ending)).result is RunState.NOT_CREATED
 
 
+async def test_a_refusal_counts_once_no_earlier_request_can_create_the_run(trigger, airflow, entry, clock):
+    refused = Refused(Reason.REFUSED_BY_AIRFLOW, "no email")
+    airflow.answers = [Uncertain("no answer"), refused, refused]
+    await trigger.run(entry)
+    clock.advance(SECOND)
+    assert await trigger.run(entry) == Postponed(DOUBT - SECOND, "no email")
+    clock.advance(DOUBT - SECOND)
+    assert (await trigger.run(entry)).result is RunState.NOT_CREATED
+
+
+async def test_an_inherited_dispatch_is_refused_once_the_worker_before_cannot_create_the_run(
+    trigger, airflow, entry, clock
+):
+    trigger.inherit(entry)
+    airflow.answers = [Refused(Reason.REFUSED_BY_AIRFLOW, "no email")]
+    postponed = await trigger.run(entry)
+    assert postponed.delay == LEASE + DOUBT
+    clock.advance(postponed.delay)
+    assert (await trigger.run(entry)).status is Status.TRIGGERED
+
+
 async def test_an_inherited_run_that_turns_up_while_waiting_is_adopted(trigger, airflow, entry, ending):
     trigger.inherit(ending)
     assert isinstance(await trigger.run(ending), Postponed)
