@@ -1,0 +1,168 @@
+"""Measures how fast commands go through everything but Airflow. Reads: a broker of its own. Writes: stdout.
+
+    python -m benchmarks.speed [--commands 10000] [--workers 1 2 4] [--repeats 3] [--profile FILE]
+
+Real Kafka, real workers; their Airflow answers at once, in their own process (benchmarks/instant_worker.py). Commands of
+many keys and DAGs are sent in one burst, and go all the way: taken in, started, seen to have ended. Broker and workers
+share the processors of this machine: CPU for a command tells more than commands a second.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+from confluent_kafka import Consumer, TopicPartition
+
+from tests.support.airflow_api import AirflowApi
+from tests.support.eventually import eventually
+from tests.support.installation import Draft, Installation, command
+from tests.support.stack import Kafka
+from tests.support.worker import Worker
+
+PARTITIONS = 8
+KEYS = 2000
+DAGS = 200
+"""No DAG has more than 16 runs outstanding; many DAGs, and the cap is no bound here."""
+OUTCOMES = 4
+"""Of a whole command: accepted, triggered, run_ended, succeeded."""
+MIB = 2**20
+
+
+class InstantWorker(Worker):
+    """A worker that needs no Airflow."""
+
+    def __init__(self, name: str, directory: Path, environment: dict[str, str], profile: str | None = None) -> None:
+        self.counts_file = directory / f"{name}-counts.json"
+        more = {"COUNTS_FILE": str(self.counts_file)} | ({"PROFILE_FILE": profile} if profile else {})
+        super().__init__(name, directory, environment | more)
+        self._program = [sys.executable, "-m", "benchmarks.instant_worker"]
+
+
+class Ends:
+    """How many records a topic has."""
+
+    def __init__(self, kafka: Kafka, topic: str) -> None:
+        self._consumer = Consumer({**kafka.client, "group.id": "nobody"})
+        self._partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+
+    def __call__(self) -> int:
+        return sum(self._consumer.get_watermark_offsets(one, timeout=20)[1] for one in self._partitions)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def main() -> None:
+    """Measure with each number of workers, in turn."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--commands", type=int, default=10_000)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--profile", help="a file for cProfile's figures of the last worker")
+    arguments = parser.parse_args()
+    found: dict[int, list[dict[str, float]]] = {count: [] for count in arguments.workers}
+    with tempfile.TemporaryDirectory() as folder, Kafka(Path(folder, "kafka")) as kafka:
+        for repeat in range(arguments.repeats):
+            for workers in arguments.workers:
+                name = f"speed-{repeat}-{workers}"
+                found[workers].append(
+                    measure(name, Path(folder), kafka, workers, arguments.commands, arguments.profile)
+                )
+                print(name, {figure: round(value, 2) for figure, value in found[workers][-1].items()}, flush=True)
+    print(f"\nmedian of {arguments.repeats} (smallest to largest), {arguments.commands} commands")
+    for figure in next(iter(found.values()))[0]:
+        cells = []
+        for workers, runs in found.items():
+            values = sorted(run[figure] for run in runs)
+            cells.append(f"{workers}: {statistics.median(values):.2f} ({values[0]:.2f} to {values[-1]:.2f})")
+        print(f"{figure}, by workers: {'; '.join(cells)}")
+
+
+def measure(
+    name: str, folder: Path, kafka: Kafka, count: int, commands: int, profile: str | None = None
+) -> dict[str, float]:
+    """One burst, from the first record sent to the last outcome."""
+    nobody = AirflowApi("http://127.0.0.1:1", "nobody", "nothing")
+    with ExitStack() as stack:
+        site = stack.enter_context(Installation(name, folder, kafka, nobody, partitions=PARTITIONS))
+        site.create_topics()
+        results = Ends(kafka, f"{name}-results")
+        stack.callback(results.close)
+        workers = [
+            InstantWorker(f"w{number}", folder / name, site.environment, profile) for number in range(count)
+        ]  # fmt: skip
+        for worker in workers:
+            stack.callback(worker.kill)
+            worker.start(wait=False)
+        for worker in workers:
+            worker.wait_ready()
+        run(site, results, "warm", commands // 10, already=0)
+        processes = [psutil.Process(worker.pid) for worker in workers]
+        cpu, broker_cpu, before = cpu_of(processes), cpu_of_broker(processes), resident(processes)
+        begun = time.monotonic()
+        run(site, results, "run", commands, already=OUTCOMES * (commands // 10))
+        seconds = time.monotonic() - begun
+        cpu, broker_cpu = cpu_of(processes) - cpu, cpu_of_broker(processes) - broker_cpu
+        after = resident(processes)
+        for worker in workers:
+            assert worker.terminate() == 0, worker.log_tail
+        counts: Counter[str] = Counter()
+        for worker in workers:
+            counts.update(json.loads(worker.counts_file.read_text()))
+    whole = commands + commands // 10
+    operations: dict[str, float] = {f"{what} per command": counts[what] / whole for what in sorted(counts)}
+    return {
+        "commands a second": commands / seconds,
+        "CPU ms per command, workers": 1000 * cpu / commands,
+        "CPU ms per command, broker": 1000 * broker_cpu / commands,
+        "RSS MiB of a worker before": before / MIB,
+        "RSS MiB of a worker after": after / MIB,
+        **operations,
+    }
+
+
+def run(site: Installation, results: Ends, prefix: str, commands: int, *, already: int) -> None:
+    """Send commands; wait until each has all its outcomes."""
+    site.send(*[draft(prefix, number) for number in range(commands)])
+    wanted = already + OUTCOMES * commands
+    eventually(lambda: check_there(results, wanted), seconds=600, every_seconds=0.1)
+    assert results() == wanted, f"more outcomes than expected: {results()}"
+
+
+def draft(prefix: str, number: int) -> Draft:
+    """A small command."""
+    return command(b"key-%d" % (number % KEYS), name=f"app.dag_{number % DAGS}", id=f"{prefix}-{number}", n=number)
+
+
+def check_there(results: Ends, wanted: int) -> None:
+    """All outcomes are there."""
+    there = results()
+    assert there >= wanted, f"{there} of {wanted}"
+
+
+def cpu_of(processes: list[psutil.Process]) -> float:
+    """Seconds of CPU."""
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
+def cpu_of_broker(processes: list[psutil.Process]) -> float:
+    """Seconds of CPU of this process's children that are no workers."""
+    workers = {process.pid for process in processes}
+    others = [child for child in psutil.Process().children(recursive=True) if child.pid not in workers]
+    return cpu_of(others)
+
+
+def resident(processes: list[psutil.Process]) -> float:
+    """Bytes in memory, of the largest."""
+    return float(max(process.memory_info().rss for process in processes))
+
+
+if __name__ == "__main__":
+    main()
