@@ -95,7 +95,7 @@ class Trigger:
         memory.tries += 1
         try_ = _Try(self, entry, memory)
         answer = await (try_.settle() if entry.ending is not None else try_.ask())
-        if isinstance(answer, Outcome):
+        if isinstance(answer, Outcome) and self._memories.get(entry.source) is memory:  # not what was inherited since
             self.forget(entry.source)
         return answer
 
@@ -191,6 +191,7 @@ class _Try:
         try:
             run = await self._airflow.get(self._dag_id, self._run_id)
         except AirflowUnavailable as error:
+            self._memory.existed |= existed
             return self._postponed(f"{why}; {error}")
         if run is not None:
             self._memory.existed = False

@@ -1,3 +1,4 @@
+import asyncio
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -322,6 +323,36 @@ async def test_settling_waits_until_another_worker_can_no_longer_create_the_run(
     assert (await trigger.run(ending)).delay == LEASE + DOUBT
     clock.advance(LEASE + DOUBT)
     assert (await trigger.run(ending)).result is RunState.NOT_CREATED
+
+
+async def test_a_run_that_existed_is_not_asked_for_again_although_the_look_failed(trigger, airflow, entry):
+    airflow.answers = [Exists()]
+    airflow.broken = {"get"}
+    assert isinstance(await trigger.run(entry), Postponed)
+    airflow.broken.clear()
+    assert (await trigger.run(entry)).result is RunState.DELETED
+    assert airflow.count("trigger") == 1
+
+
+async def test_what_was_inherited_anew_is_not_forgotten_with_an_earlier_try(trigger, airflow, entry, clock):
+    """A worker loses a partition and gets it back while its first request is under way."""
+    first = trigger.run(entry)
+    airflow.answers = [Refused(Reason.REFUSED_BY_AIRFLOW, "no email")] * 2
+    stock, answered = airflow.trigger, asyncio.Event()
+
+    async def slow(*args):
+        await answered.wait()
+        return await stock(*args)
+
+    airflow.trigger = slow
+    task = asyncio.create_task(first)
+    await asyncio.sleep(0)
+    trigger.drop([3])
+    trigger.inherit(entry)
+    answered.set()
+    await task
+    airflow.trigger = stock
+    assert isinstance(await trigger.run(entry), Postponed)
 
 
 async def test_a_refusal_counts_once_no_earlier_request_can_create_the_run(trigger, airflow, entry, clock):
