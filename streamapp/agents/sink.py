@@ -56,6 +56,6 @@ async def start(parts: Parts, note: Note) -> None:
         raise
     if isinstance(answer, Postponed):
         parts.ready.done(note, answer.delay)
-    else:
+    elif parts.ready.knows(note):  # else another owner asks, or has asked, and a late refusal could contradict it
         parts.report(answer)
         parts.ready.done(note, None)

@@ -110,9 +110,13 @@ class Ready:
             self._add(entry)
         self._wake()
 
+    def knows(self, note: Note) -> bool:
+        """Whether a dispatch is still the one that was handed out: its partition never went, not even for a while."""
+        return self._notes.get(note.place) is note
+
     def done(self, note: Note, retry_after: timedelta | None) -> None:
         """Take a dispatch back from the sink: reported (None), or to be tried again after a while."""
-        if self._notes.get(note.place) is not note:
+        if not self.knows(note):
             return  # its partition went, or another worker's report was folded meanwhile
         if retry_after is None:
             self._move(note, Phase.REPORTED)
@@ -124,7 +128,7 @@ class Ready:
 
     def forget(self, note: Note) -> None:
         """A dispatch is no longer due."""
-        if self._notes.get(note.place) is note:
+        if self.knows(note):
             self._drop(note)
             self._wake()
 

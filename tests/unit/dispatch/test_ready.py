@@ -369,6 +369,16 @@ def test_entries_of_partitions_that_went_are_gone(ready):
     assert sum(ready.figures.values()) == 4
 
 
+def test_a_dispatch_whose_partition_went_and_came_back_is_another_one(ready):
+    ready.track(at(0, partition=1))
+    note = ready.take()
+    assert ready.knows(note)
+    ready.drop(frozenset({1}))
+    ready.track(at(0, partition=1))
+    assert not ready.knows(note)
+    assert ready.knows(ready.take())
+
+
 def test_the_same_offset_of_two_partitions_is_two_entries(ready):
     ready.track(at(0, partition=0))
     ready.track(at(0, partition=1))
