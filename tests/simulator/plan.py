@@ -115,12 +115,11 @@ def _sendings(random: Random, partitions: int) -> list[Sending]:
             event = received(0, partition=partition, key=key, content=rejection(reason, id=id_))
             sendings.append(Sending(at_ms, event, fates))
             continue
-        if sendings and random.random() < 0.15:
-            first = random.choice(sendings)
-            # A deletion frees the id of a run; whoever does not remember the command would make it again.
-            if "deleted" not in first.fates:
-                id_, fates, rules = first.event.content.id, first.fates, first.event.policy
-                dag = rules.dag_id if rules is not None else dag
+        # A deletion frees the id of a run; whoever does not remember the command would make it again.
+        commands = [one for one in sendings if one.event.policy is not None and "deleted" not in one.fates]
+        if commands and random.random() < 0.15:
+            first = random.choice(commands)
+            id_, fates, dag = first.event.content.id, first.fates, first.event.policy.dag_id
         rules = _policy(random, dag)
         event = received(number, partition=partition, key=key, id=id_, policy=rules, **_times(random, at_ms))
         sendings.append(Sending(at_ms, event, fates))

@@ -466,10 +466,11 @@ class Worker:
             if records:
                 self.gaps.fetched(tp, [offset for _, offset, _ in records])
                 self._deliver(tp.topic, records)
-        for tp in sorted(self.gaps.behind()):
-            self.gaps.reached(tp, self._positions[tp])
+        for behind in sorted(self.gaps.behind()):
+            self.gaps.reached(behind, self._positions[behind])
         self._wake()
-        if len(waiting) > len(urgent) or len(urgent) > 1 or (urgent and self._positions[tp] < world.broker.end(tp)):
+        held = self._held and all(tp.topic == COMMANDS for tp in waiting)
+        if waiting and not held:
             self._fetch_soon()
         elif self.gaps.behind():
             self._plan("fetch", 200, self._fetch)

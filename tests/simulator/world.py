@@ -15,7 +15,7 @@ from typing import Any
 from faust.types import TP
 
 from streamapp.core.effects import Identity
-from streamapp.core.model import Action, Instruction, Outcome, Source, Status
+from streamapp.core.model import Action, Instruction, Ordering, Outcome, Source, Status
 from streamapp.wire import rows
 from tests.simulator.airflow import Airflow
 from tests.simulator.broker import CHANGELOG, COMMANDS, CONTROL, MARKER, Broker
@@ -238,17 +238,27 @@ class World:
 
     def unended(self) -> list[Source]:
         """Commands without an ending that nothing excuses: a blocked one holds its key."""
-        holding = {
-            (source.partition, self.sent[source].event.key): source.offset
-            for source, told in self.told.items()
-            if any(one.status is Status.BLOCKED for one in told)
-        }
+        blocked = [one for told in self.told.values() for one in told if one.status is Status.BLOCKED]
+        holding = {one.source: self._in_queue(one.source, one.attempt) for one in blocked}
         return [
             source
-            for source, sending in self.sent.items()
-            if not any(one.status.terminal for one in self.told.get(source, ()))
-            and source.offset < holding.get((source.partition, sending.event.key), source.offset + 1)
+            for source in self.sent
+            if source not in holding
+            and not any(one.status.terminal for one in self.told.get(source, ()))
+            and not any(
+                held and self._in_queue(source) == held and first.offset < source.offset
+                for first, held in holding.items()
+            )
         ]
+
+    def _in_queue(self, source: Source, attempt: int = 0) -> tuple[int, bytes] | None:
+        """The queue in which a command stands."""
+        event = self.sent[source].event
+        if event.key is None or event.policy is None or event.policy.ordering is Ordering.NONE:
+            return None
+        if event.policy.ordering is Ordering.TRIGGERED and attempt:
+            return None
+        return source.partition, event.key
 
     def _calm_down(self) -> None:
         """No more faults; what has happened has still to be lived through."""
