@@ -62,7 +62,7 @@ def new_app(settings: Settings, clock: Clock, **overrides: Any) -> DurableApp:
         **overrides,
     )
     app.commands_topic = settings.commands_topic
-    app.gaps = Gaps()
+    app.gaps, app.restoring = Gaps(), Gaps()
     app.lease = Lease(clock, settings.session_timeout)
     return app
 

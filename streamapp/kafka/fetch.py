@@ -42,17 +42,18 @@ class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         generation, wanted = self.app.consumer_generation_id, frozenset(active_partitions)
         if not wanted:
             return {}
-        for tp, offset in self.app.gaps.take_asked(wanted).items():
-            consumer.seek(tp, offset)
+        for gaps in (self.app.gaps, self.app.restoring):
+            for tp, offset in gaps.take_asked(wanted).items():
+                consumer.seek(tp, offset)
         fetched = await self._fetch_first_things_first(consumer, wanted, timeout, max_records)
         for tp in list(fetched):
             stale = generation != self.app.consumer_generation_id or not self.consumer.flow_active
             if stale or tp not in active_partitions:
-                records = fetched.pop(tp)
-                with suppress(IllegalStateError):  # no longer ours: nothing to put back
-                    consumer.seek(tp, records[0].offset)
+                _put_back(consumer, tp, fetched.pop(tp))
             else:
-                self.app.gaps.fetched(tp, [record.offset for record in fetched[tp]])
+                restored = tp.topic in self.app.tables.changelog_topics
+                gaps = self.app.restoring if restored else self.app.gaps
+                gaps.fetched(tp, [record.offset for record in fetched[tp]])
         self._tell_positions(consumer)
         return fetched
 
@@ -79,6 +80,14 @@ class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             for tp, records in more.items():
                 fetched[tp] = [*fetched.get(tp, ()), *records]
         return fetched  # type: ignore[no-any-return]
+
+
+def _put_back(consumer: Any, tp: TP, records: list[Any]) -> None:
+    """Read these again, unless reading was sent elsewhere since they were taken."""
+    with suppress(IllegalStateError):  # no longer ours: nothing to put back
+        state = consumer._subscription.subscription.assignment.state_value(tp)  # noqa: SLF001
+        if state.has_valid_position and state.position == records[-1].offset + 1:
+            consumer.seek(tp, records[0].offset)
 
 
 class HoldingConsumer(driver.Consumer):  # type: ignore[misc]

@@ -34,7 +34,10 @@ class RereadingConsumer(HoldingConsumer):
 
 
 class Gaps:
-    """The next offset of each source partition. Told by the consumer's thread, asked by the agents."""
+    """The next offset of each partition. Told by the consumer's thread, asked by whoever takes the records.
+
+    One for the sources, asked by the agents; one for the changelogs, asked by the table while it is restored.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -74,6 +77,25 @@ class Gaps:
             self._there = dict(positions)
             self._holes = {tp: {} for tp in positions}
             self._asked.clear()
+
+    def go_to(self, positions: Mapping[TP, int], following: Mapping[TP, int]) -> None:
+        """Reading of these partitions goes on elsewhere.
+
+        Args:
+            positions: Where the client reads from now on.
+            following: The first offset of each that is to be taken, at its position or beyond.
+        """
+        with self._lock:
+            for tp, position in positions.items():
+                self._next[tp] = following[tp]
+                self._returned[tp] = position
+                self._holes[tp] = {}
+                self._asked.discard(tp)
+
+    def following(self, tp: TP) -> int:
+        """The next offset of a partition, 0 where it is not being read."""
+        with self._lock:
+            return self._next.get(tp, 0)
 
     def stop(self) -> None:
         """Partitions are given up."""
@@ -155,9 +177,9 @@ class Gaps:
             expected = self._returned[tp]
             if offsets[-1] - expected + 1 != len(offsets):
                 for offset in offsets:
-                    if offset > expected:
-                        self._holes[tp][expected] = offset
+                    if offset > (hole := max(expected, self._next.get(tp, 0))):
+                        self._holes[tp][hole] = offset
                     expected = offset + 1
             self._returned[tp] = offsets[-1] + 1
-            end = (self._behind or {}).get(tp, 0)
-            self._there[tp] = max((offset + 1 for offset in offsets if offset < end), default=self._there[tp])
+            if (end := (self._behind or {}).get(tp)) is not None:
+                self._there[tp] = max((offset + 1 for offset in offsets if offset < end), default=self._there[tp])

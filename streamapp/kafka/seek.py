@@ -6,6 +6,7 @@ offsets, one for the beginnings, and then all positions are set without an await
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from faust.types import TP
 
@@ -37,11 +38,25 @@ class SeekThread(FetchThread):
         derived = {tp: end for tp, end in ends.items() if tp.topic != self.app.commands_topic}
         self.app.gaps.start(_by_faust(positions), _by_faust(derived))
         if recovery.in_recovery:
-            for tp in consumer.assignment():
-                applied = recovery.active_offsets.get(TP(tp.topic, tp.partition)) if tp.topic in changelogs else None
-                if applied is not None:
-                    consumer.seek(tp, max(applied, 0))
+            restored = {TP(tp.topic, tp.partition) for tp in consumer.assignment() if tp.topic in changelogs}
+            applied = {tp: recovery.active_offsets.get(tp) for tp in restored}
+            self._restore_from(consumer, {tp: max(offset, 0) for tp, offset in applied.items() if offset is not None})
         return {tp: committed[tp].offset if tp in committed else None for tp in sources}
+
+    async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
+        self._restore_from(consumer, partitions)
+        await super()._seek_wait(consumer, partitions)
+
+    def _restore_from(self, consumer: Any, positions: Mapping[TP, int]) -> None:
+        """Read changelogs from here; Faust starts with the last record that it has applied."""
+        applied = self.app.tables.recovery.active_offsets
+        self.app.restoring.go_to(positions, {tp: _after(applied.get(tp)) for tp in positions})
+        for tp, offset in positions.items():
+            consumer.seek(tp, offset)
+
+
+def _after(applied: int | None) -> int:
+    return 0 if applied is None else applied + 1
 
 
 def _by_faust(offsets: Mapping[TP, int]) -> dict[TP, int]:

@@ -41,6 +41,19 @@ class Rows(faust.Table):  # type: ignore[misc]
     def _on_changelog_sent(self, fut: FutureMessage) -> None:
         """Stock saves the offset here, record by record, and reopens databases of lost partitions."""
 
+    async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
+        """Faust is about to restore partitions: what their databases have is to be read from these."""
+        self._offsets.clear()
+        await super().on_rebalance(*args, **kwargs)
+
+    async def on_changelog_event(self, event: faust.types.EventT) -> None:
+        """Take a record of the changelog back out of recovery's hands, unless it is the next one."""
+        tp, offset = event.message.tp, event.message.offset
+        restoring, recovery = self.app.restoring, self.app.tables.recovery
+        if not restoring.expects(tp, offset):
+            recovery.buffers[self].pop()  # Faust has just put it there
+            recovery.active_offsets[tp] = restoring.following(tp) - 1
+
     # The ledger that the fold writes to
 
     def check_size(self, key: bytes, value: bytes | None) -> None:
@@ -58,19 +71,31 @@ class Rows(faust.Table):  # type: ignore[misc]
         return self.send_changelog(partition, key, value, key_serializer="raw", value_serializer="raw")
 
     def enter(self, partition: int, rows: Sequence[tuple[bytes, bytes | None]], last: FutureMessage) -> None:
-        """Write acknowledged rows and the changelog offset of the last one, atomically."""
+        """Write acknowledged rows and the changelog offset of the last one, atomically.
+
+        Raises:
+            Unsafe: between these rows and what the database has, somebody else wrote to the changelog.
+        """
         batch = WriteBatch(raw_mode=True)
         for key, value in rows:
             if value is None:
                 batch.delete(key)
             else:
                 batch.put(key, value)
+        database = self._database(partition)
+        before = self._offsets.get(partition)
+        if before is None:
+            before = int(database.get(self.data.offset_key) or -1)
+        offset = before + len(rows)
         # A batch that the broker had already, from a request whose answer was lost, comes back without its offset.
-        offset = max(last.result().offset, self._offsets.get(partition, -1))
-        if offset >= 0:
-            self._offsets[partition] = offset
-            batch.put(self.data.offset_key, b"%d" % offset)
-        self._database(partition).write(batch)
+        if last.result().offset not in {offset, -1}:
+            raise Unsafe(
+                f"the changelog of partition {partition} has records that this worker neither wrote nor read: "
+                f"expected its own at {offset}, found it at {last.result().offset}"
+            )
+        batch.put(self.data.offset_key, b"%d" % offset)
+        database.write(batch)
+        self._offsets[partition] = offset
 
     def get(self, partition: int, key: bytes) -> bytes | None:
         """A row of the database."""

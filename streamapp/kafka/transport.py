@@ -44,6 +44,9 @@ class DurableApp(faust.App):  # type: ignore[misc]
     """What is fetched last, and what can be held."""
     lease: Lease
     gaps: Gaps
+    """Of the sources."""
+    restoring: Gaps
+    """Of the changelogs, while the table is restored."""
     drain: Callable[[], Awaitable[None]]
     """Waits until everything under way is acked.
 

@@ -31,7 +31,12 @@ class Bench:
         recovery = SimpleNamespace(in_recovery=False, active_offsets={})
         tables = SimpleNamespace(changelog_topics={self.changelog.topic}, recovery=recovery)
         self.app = SimpleNamespace(
-            commands_topic=self.commands.topic, consumer_generation_id=1, gaps=Gaps(), tables=tables, left=[]
+            commands_topic=self.commands.topic,
+            consumer_generation_id=1,
+            gaps=Gaps(),
+            restoring=Gaps(),
+            tables=tables,
+            left=[],
         )
         self.app.leave = self.app.left.append
         self.faust = SimpleNamespace(flow_active=True)
@@ -120,6 +125,29 @@ async def test_a_fetch_that_outlives_its_generation_takes_nothing_away(bench: Be
 async def test_stock_takes_them_away(bench: Bench, write: Callable[..., Any]) -> None:
     await empty_the_live_set_meanwhile(bench, write, AIOKafkaConsumerThread)
     assert (await bench.position(bench.changelog), await bench.position(bench.commands)) != (0, 0)
+
+
+async def go_elsewhere_meanwhile(bench: Bench, write: Callable[..., Any]) -> None:
+    """Results are taken; while commands are waited for, a new generation sends reading to the results' beginning."""
+    await write(bench.results, 4)
+    bench.consumer.seek(bench.results, 2)
+    await buffered(bench, bench.results)
+    thread = bench.thread(FetchThread)
+    stock = thread._fetch_first_things_first
+
+    async def fetch_then_rebalance(*args: Any) -> Any:
+        fetched = await stock(*args)
+        bench.app.consumer_generation_id = 2
+        bench.consumer.seek(bench.results, 0)
+        return fetched
+
+    thread._fetch_first_things_first = fetch_then_rebalance
+    await thread._fetch_records(bench.consumer, {bench.commands, bench.results}, POLL_SECONDS, 10)
+
+
+async def test_what_is_put_back_does_not_leap_over_what_is_to_be_read(bench: Bench, write: Callable[..., Any]) -> None:
+    await go_elsewhere_meanwhile(bench, write)
+    assert await bench.position(bench.results) == 0
 
 
 # Results and control come first

@@ -1,5 +1,6 @@
 """What makes Faust keep its word, on a real broker: each guard is seen to work, and is missed when it is left out."""
 
+import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -8,13 +9,16 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic
 
+from streamapp.cli.checks import Check
+from streamapp.cli.tables import tables_check
 from streamapp.core.effects import Queued
 from streamapp.kafka import exits
+from streamapp.settings import load_settings
 from streamapp.wire.rows import row_key
 from tests.support.eventually import eventually
 from tests.support.installation import Draft, Installation, command, place_of
 from tests.support.stack import Kafka
-from tests.support.tables import changelog, committed
+from tests.support.tables import committed
 from tests.support.worker import Worker
 
 Install = Callable[..., Installation]
@@ -94,25 +98,37 @@ def test_stock_would_not_commit_behind_a_marker(install: Install, kafka: Kafka) 
 # A frozen worker, called LEASE
 
 
-def freeze_beyond_the_session(installation: Installation, *sabotage: str) -> Worker:
-    """Freeze one of two workers, with rows in its hands, until the other has taken over; let it wake."""
-    frozen = installation.worker("frozen", "slow_changelog", *sabotage)
-    other = installation.worker("other")
+def freeze_beyond_the_session(installation: Installation, *sabotage: str) -> list[Draft]:
+    """Freeze a worker with rows on their way until another has taken over and written the same; let it wake."""
+    frozen = installation.worker("frozen", "slower_changelog", *sabotage)
     frozen.start()
-    other.start()
-    eventually(lambda: _owns(frozen, 2))
-    before = len(changelog(installation))
+    other = installation.worker("other")
     sent = installation.send(*commands(120))
-    eventually(lambda: _more_than(len(changelog(installation)), before), every_seconds=0.02)
+    eventually(lambda: _has_rows_in_hand(frozen), every_seconds=0.02)
     frozen.freeze()
+    other.start()
     eventually(lambda: _owns(other, 4), seconds=60)
+    eventually(lambda: _accepted(other, sent), seconds=60)
     frozen.thaw()
-    installation.endings(sent, seconds=90)
-    return frozen
+    return sent
 
 
-def _more_than(count: int, before: int) -> None:
-    assert count > before
+def _has_rows_in_hand(worker: Worker) -> None:
+    status = worker.get("/api/v1/status").json()
+    assert status["folds"]["open"] > 0, status
+
+
+def _has_nothing_in_hand(worker: Worker) -> None:
+    status = worker.get("/api/v1/status").json()
+    assert status["folds"]["open"] == 0, status
+
+
+def _accepted(worker: Worker, sent: list[Draft]) -> None:
+    status = worker.get("/api/v1/status").json()
+    assert status["outcomes"].get("accepted", 0) == len(sent), status
+
+
+STRANGE_RECORDS = "records that this worker neither wrote nor read"
 
 
 def _some_run(installation: Installation, sent: list[Draft]) -> None:
@@ -125,14 +141,29 @@ def _owns(worker: Worker, partitions: int) -> None:
 
 
 def test_a_worker_that_wakes_too_late_writes_nothing(install: Install) -> None:
-    frozen = freeze_beyond_the_session(install())
+    installation = install()
+    sent = freeze_beyond_the_session(installation)
+    frozen, other = installation.workers.values()
     # Either it is about to write when it notices, or it is told first that its partitions are gone, with rows in hand.
     assert frozen.wait() in {exits.LEASE_LOST, exits.UNSAFE}
+    installation.endings(sent, seconds=90)
+    assert STRANGE_RECORDS not in frozen.log + other.log
 
 
-def test_without_a_lease_it_goes_on(install: Install) -> None:
-    frozen = freeze_beyond_the_session(install(), "without_lease")
-    assert frozen.running
+def test_without_a_lease_it_writes_and_is_found_out(install: Install) -> None:
+    installation = install()
+    freeze_beyond_the_session(installation, "without_lease")
+    frozen = installation.workers["frozen"]
+    assert frozen.wait() == exits.UNSAFE
+    assert STRANGE_RECORDS in frozen.log
+
+
+def test_without_looking_who_writes_it_goes_on(install: Install) -> None:
+    installation = install()
+    freeze_beyond_the_session(installation, "without_lease", "without_sole_writer")
+    frozen = installation.workers["frozen"]
+    eventually(lambda: _has_nothing_in_hand(frozen), seconds=60)
+    assert STRANGE_RECORDS not in frozen.log
 
 
 # Backpressure, called HOLD
@@ -195,6 +226,33 @@ def test_without_the_watchdog_it_hangs(install: Install) -> None:
     worker = recover_in_spite_of_loss(install(), "without_watchdog")
     with pytest.raises(AssertionError, match="not ready"):
         worker.wait_ready(seconds=20)
+
+
+# Records that get lost while the table is restored, called RESTORE
+
+
+def restore_with_losses(installation: Installation, *sabotage: str) -> list[Check]:
+    """Start a worker without its data, while the middle of each changelog gets lost; compare the tables it restores."""
+    worker = installation.worker("one")
+    worker.start()
+    installation.endings(installation.send(*commands(40)))
+    worker.terminate()
+    worker.forget_data()
+    again = installation.worker("one", "lost_changelog", *sabotage)
+    again.start()
+    found = asyncio.run(tables_check(load_settings(installation.environment | {"STREAMAPP_WORKER_URL": again.url})))
+    return [check for check in found if check.state != "ok"]
+
+
+def test_what_gets_lost_on_the_way_to_the_table_is_read_again(install: Install) -> None:
+    installation = install()
+    assert restore_with_losses(installation) == []
+    assert "reading again" in installation.workers["one"].log
+
+
+def test_without_restoring_in_order_rows_are_missing(install: Install) -> None:
+    found = restore_with_losses(install(), "without_restoring_in_order")
+    assert "are missing" in str(found)
 
 
 # Records that pass before the streams' queues are cleared, called FLOW

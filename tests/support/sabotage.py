@@ -19,7 +19,7 @@ import streamapp
 from streamapp.agents import rebalance
 from streamapp.core.effects import Track
 from streamapp.dispatch.fold import Folds
-from streamapp.kafka import commit, exits, fetch, gaps, lease, recovery, seek, transport
+from streamapp.kafka import commit, exits, fetch, gaps, lease, recovery, seek, store, transport
 
 # Faults
 
@@ -27,6 +27,11 @@ from streamapp.kafka import commit, exits, fetch, gaps, lease, recovery, seek, t
 def slow_changelog() -> None:
     """Changelog records travel for a while."""
     _slow("-changelog", 0.3)
+
+
+def slower_changelog() -> None:
+    """Changelog records travel long enough to be on their way when a worker is frozen."""
+    _slow("-changelog", 1.0)
 
 
 def very_slow_changelog() -> None:
@@ -105,6 +110,22 @@ def stuck_recovery() -> None:
         return fetched
 
     fetch.FetchThread._fetch_first_things_first = fetch_and_lose
+
+
+def lost_changelog() -> None:
+    """Once for each partition, the middle of a batch of the changelog gets lost between Kafka's client and Faust."""
+    stock = fetch.FetchThread._fetch_records
+    lost: set[Any] = set()
+
+    async def fetch_and_lose(self: Any, *args: Any, **kwargs: Any) -> Any:
+        fetched = await stock(self, *args, **kwargs)
+        for tp, records in fetched.items():
+            if tp.topic.endswith("-changelog") and tp not in lost and len(records) > 2:
+                lost.add(tp)
+                fetched[tp] = [records[0], records[-1]]
+        return fetched
+
+    fetch.FetchThread._fetch_records = fetch_and_lose
 
 
 def short_grace() -> None:
@@ -209,6 +230,22 @@ def without_ack_order() -> None:
 def without_gaps() -> None:
     """Whatever is delivered is folded."""
     gaps.Gaps.expects = lambda *_: True
+
+
+def without_restoring_in_order() -> None:
+    """Whatever is delivered of a changelog is applied."""
+    del store.Rows.on_changelog_event
+
+
+def without_sole_writer() -> None:
+    """Offsets of the changelog may leap, whoever wrote in between."""
+    stock = store.Rows.enter
+
+    def enter(self: Any, partition: int, rows: Any, last: Any) -> None:
+        self._offsets[partition] = last.result().offset - len(rows)
+        stock(self, partition, rows, last)
+
+    store.Rows.enter = enter
 
 
 def without_catching_up() -> None:

@@ -121,3 +121,33 @@ def test_what_is_written_later_is_not_waited_for(gaps):
     gaps.fetched(ONE, [13, 14])
     gaps.reached(ONE, 15)
     assert gaps.caught_up
+
+
+def test_reading_can_be_sent_elsewhere_with_records_still_on_the_way(gaps):
+    gaps.fetched(ONE, [10, 11, 12, 13])
+    assert [gaps.expects(ONE, offset) for offset in (10, 11)] == [True, True]
+    gaps.go_to({ONE: 11}, {ONE: 12})
+    assert gaps.expects(ONE, 12)
+    gaps.fetched(ONE, [11, 12, 13, 14])
+    assert [gaps.expects(ONE, offset) for offset in (11, 12, 13, 14)] == [False, False, True, True]
+    assert gaps.sought == 0
+
+
+def test_what_the_broker_has_no_more_where_reading_was_sent_is_passed(gaps):
+    gaps.go_to({ONE: 20}, {ONE: 21})
+    gaps.fetched(ONE, [25, 26])
+    assert gaps.expects(ONE, 25)
+    assert gaps.following(ONE) == 26
+    assert gaps.skipped == 4
+
+
+def test_what_gets_lost_where_reading_was_sent_is_read_again(gaps):
+    gaps.go_to({ONE: 20}, {ONE: 21})
+    gaps.fetched(ONE, [20, 21, 22])
+    assert not gaps.expects(ONE, 22)
+    assert gaps.take_asked([ONE]) == {ONE: 21}
+
+
+def test_a_partition_that_is_not_read_expects_nothing(gaps):
+    assert not gaps.expects(TP("commands", 1), 0)
+    assert gaps.following(TP("commands", 1)) == 0
