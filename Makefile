@@ -4,9 +4,9 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/installed
 # The cheapest kinds of test first.
-KINDS := $(wildcard $(addprefix tests/,unit properties docs dags contract broker e2e))
+KINDS := $(wildcard $(addprefix tests/,unit properties simulator docs dags contract broker e2e))
 
-.PHONY: help install fetch up down logs demo test chaos lint types imports check clean
+.PHONY: help install fetch up down logs demo test simulate chaos lint types imports check clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  %-8s %s\n' "$$name" "$$text"; done
@@ -36,6 +36,9 @@ demo: up ## Start the stack, send commands, show what became of them
 
 test: install fetch ## Run all tests, the cheapest kinds first
 	@$(BIN)/pytest $(KINDS)
+
+simulate: install ## Run schedules in virtual time: SEEDS=50000, SEEDS=17..99, or SEED=17 to see one
+	@$(BIN)/python -m tests.simulator $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
 
 chaos: install fetch ## Kill, freeze and sabotage workers for some minutes
 	@$(BIN)/pytest -n 2 --dist loadfile tests/chaos

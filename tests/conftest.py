@@ -14,7 +14,7 @@ TESTS = Path(__file__).parent
 KINDS = {
     "unit": "no I/O",
     "properties": "generated cases, no I/O",
-    "simulation": "the real core with modelled logs, clock and crashes",
+    "simulator": "the real core and moving parts with modelled logs, Airflow and time",
     "contract": "one suite on the real thing and on its fake",
     "broker": "a real Kafka and a fake Airflow",
     "e2e": "everything real",

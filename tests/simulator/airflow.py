@@ -105,7 +105,11 @@ class Airflow:
             return DagMissing(f"404: no {dag_id}")
         if (dag_id, run_id) in self.runs:
             world.counts["conflicts"] += 1
-            if answered and world.chance("deleted_at_409") and self._delete(self.runs[dag_id, run_id], count="deleted_at_409"):
+            if (
+                answered
+                and world.chance("deleted_at_409")
+                and self._delete(self.runs[dag_id, run_id], count="deleted_at_409")
+            ):
                 self.unknown_deletions[run_id] = by
             return Exists()
         fate = world.fate(mark["id"], mark["attempt"])
@@ -241,9 +245,11 @@ class Port:
         return await self._read(partial(self._airflow.get, dag_id, run_id))
 
     async def list_ended(self, dag_ids: Collection[str], since: datetime) -> Sequence[DagRun]:
+        self._world.idle(3)
         return await self._read(partial(self._airflow.list_ended, dag_ids, since))
 
     async def list_active(self, dag_ids: Collection[str]) -> Sequence[DagRun]:
+        self._world.idle(3)
         return await self._read(partial(self._airflow.list_active, dag_ids))
 
     async def any_task_started(self, dag_id: str, run_id: str) -> bool:

@@ -24,6 +24,9 @@ SOURCES = (RESULTS, CONTROL, COMMANDS)
 MARKER = object()
 """An offset without a record: the end of a transaction."""
 
+SLOWEST_MS = 900
+"""How late a batch may land; between the end of a lease and that of its session lies 1 s."""
+
 Batch = list[tuple[Any, Receipt]]
 
 
@@ -85,7 +88,7 @@ class Producer:
         batch = [queue.popleft() for _ in range(world.random.randint(1, len(queue)))]
         refused = world.chance("refused_produce")
         slow = world.chance("slow_produce")
-        delay = world.random.randint(100, 800) if slow else world.delay(8)
+        delay = world.random.randint(100, 800) if slow else min(world.delay(world.plan.kafka_ms), SLOWEST_MS)
         world.after(delay, None, partial(self._land, tp, batch, refused))
 
     def _land(self, tp: TP, batch: Batch, refused: bool) -> None:
@@ -96,7 +99,11 @@ class Producer:
                 world.judge_writer(self._worker, tp.partition)
             for record, _ in batch:
                 world.broker.append(tp, record)
-        world.after(world.delay(8), self._worker, partial(self._answered, tp, batch, None if refused else offset))
+        world.after(
+            world.delay(world.plan.kafka_ms),
+            self._worker,
+            partial(self._answered, tp, batch, None if refused else offset),
+        )
 
     def _answered(self, tp: TP, batch: Batch, offset: int | None) -> None:
         if offset is None:

@@ -62,11 +62,12 @@ class Group:
         for worker, seen in list(self._seen.items()):
             waits = worker in self._joined and worker.alive and not worker.frozen
             late = self._joining_since is not None and now - self._joining_since > REBALANCE_MS
-            if worker not in self._joined and late or (now - seen > SESSION_MS and not waits):
+            if (worker not in self._joined and late) or (now - seen > SESSION_MS and not waits):
                 self._world.say(worker.name, "is evicted")
                 self._forget(worker)
                 self._start()
         self._assign_if_all_joined()
+        self._world.idle()
         self._world.after(LOOK_EVERY_MS, None, self.look)
 
     def _forget(self, worker: "Worker") -> None:

@@ -8,9 +8,11 @@ from faust.types import TP
 
 from streamapp.core.effects import Identity
 from streamapp.core.model import Entry, Holder, Ordering, Source, Status
+from streamapp.core.run_id import run_id
 from streamapp.wire import rows
 from tests.simulator.airflow import SimRun
 from tests.simulator.broker import CHANGELOG, DEAD_LETTERS
+from tests.simulator.worker import APP
 from tests.support.history import Sent, violations
 
 if TYPE_CHECKING:
@@ -39,8 +41,21 @@ def final_violations(world: "World") -> list[str]:
             dead_letters=[one for tp in logs if tp.topic == DEAD_LETTERS for one in logs[tp]],
             complete=False,
         ),
+        *_attempts(world),
         *_tables(world),
     ]
+
+
+def _attempts(world: "World") -> Iterator[str]:
+    """Each attempt that an ending counts was a run."""
+    runs = {run.run_id for run in [*world.airflow.runs.values(), *world.airflow.gone]}
+    for told in world.told.values():
+        for one in told:
+            if one.status.terminal and one.status is not Status.DUPLICATE:
+                for attempt in range(1, one.attempt + 1):
+                    name = run_id(APP, one.command_id, one.round, attempt)
+                    if name not in runs:
+                        yield f"{one.id} counts {one.attempt} attempts, but {name} was never made"
 
 
 def _unheard_of(world: "World", run: SimRun) -> bool:

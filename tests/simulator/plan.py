@@ -22,7 +22,7 @@ WORKER_FAULTS = {"crash": 0.01, "wipe": 0.003, "freeze": 0.004, "coma": 0.004, "
                  "rebalance": 0.006}  # fmt: skip
 """After an event of a worker. `wipe`: it also loses its directory. `coma`: frozen for longer than its session.
 `deaf`: its heartbeats get no answer."""
-KAFKA_FAULTS = {"slow_produce": 0.1, "refused_produce": 0.006, "lost_delivery": 0.04, "failed_commit": 0.2}
+KAFKA_FAULTS = {"slow_produce": 0.1, "refused_produce": 0.006, "lost_delivery": 0.04, "failed_commit": 0.5}
 """For each batch, record or commit."""
 TRIGGER_FAULTS = {"slow_post": 0.1, "lost_answer": 0.15, "lost_request": 0.1, "late_post": 0.15, "error_after": 0.1,
                   "error_before": 0.1, "turned_away": 0.08}  # fmt: skip
@@ -30,8 +30,18 @@ TRIGGER_FAULTS = {"slow_post": 0.1, "lost_answer": 0.15, "lost_request": 0.1, "l
 READ_FAULTS = {"failed_read": 0.1, "slow_read": 0.1}
 """For each other request."""
 RUN_FAULTS = {"late_commit": 0.3, "deleted_at_409": 0.5}
-WORLD_FAULTS = ("outage", "dag_missing", "clock_skew", "junk", "instruction", "early_expire", "marker", "prune")
-"""On or off for a whole schedule."""
+WORLD_FAULTS = (
+    "outage",
+    "dag_missing",
+    "clock_skew",
+    "junk",
+    "instruction",
+    "early_expire",
+    "marker",
+    "prune",
+    "slow_kafka",
+)
+"""On or off for a whole schedule. `slow_kafka`: many folds are under way at a time."""
 ALL_FAULTS = (*WORKER_FAULTS, *KAFKA_FAULTS, *TRIGGER_FAULTS, *READ_FAULTS, *RUN_FAULTS, *WORLD_FAULTS)
 
 
@@ -71,6 +81,11 @@ class Plan:
     @property
     def prunes(self) -> bool:
         return "prune" in self.rates
+
+    @property
+    def kafka_ms(self) -> int:
+        """How long a request to Kafka, or its answer, takes as a rule."""
+        return 150 if "slow_kafka" in self.rates else 8
 
     @property
     def retention(self) -> timedelta:

@@ -83,6 +83,7 @@ class WorkerClock:
         future = Future()
         delay_ms = max(delay // timedelta(milliseconds=1), SHORTEST_SLEEP_MS)
         self._world.after(delay_ms, self._worker, future.set_result)
+        self._world.idle(2)
         await future
 
 
@@ -148,7 +149,7 @@ class Ledger:
 
 
 class Outlet:
-    """The way out, which sees to it that nothing leaves before its rows are safe. Implements `dispatch.ports.Outlet`."""
+    """The way out; nothing may leave before its rows are safe. Implements `dispatch.ports.Outlet`."""
 
     def __init__(self, worker: "Worker", world: "World") -> None:
         self._worker = worker
@@ -354,6 +355,7 @@ class Worker:
     def _beat(self) -> None:
         world = self.world
         world.after(HEARTBEAT_MS, self, self._beat)
+        world.idle(2)
         if world.now < self.deaf_until:
             return
         since = self.lease.now()
@@ -499,8 +501,19 @@ class Worker:
         else:
             self.world.counts["folds"] += 1
             self.world.say(self.name, f"reads {tp.topic} {tp.partition} {offset}: {_shown(record)}")
+            if topic == COMMANDS:
+                self._judge_memory(tp.partition, offset, record)
             self.parts.fold(message, event, ack)
         self._fetch_soon()  # a record that was skipped is asked for again
+
+    def _judge_memory(self, number: int, offset: int, record: Any) -> None:
+        """What is read again must find its entry: it would be run again."""
+        partition = self.parts.partitions.get(number)
+        ours = self.world.group.owners.get(number) is self
+        if ours and partition is not None and offset in self.world.recorded[number]:
+            self.world.counts["redelivered"] += 1
+            if partition.entry(record.key, offset) is None:
+                self.world.violation(f"{self.name}: {record.source} is read again, and its entry was forgotten")
 
     def _event(self, tp: TP, offset: int, record: Any) -> Event | None:
         if record is None:
@@ -526,6 +539,7 @@ class Worker:
     def _commit_now_and_then(self) -> None:
         world = self.world
         world.after(COMMIT_MS, self, self._commit_now_and_then)
+        world.idle()
         offsets = self._committable()
         if offsets and self.assignment and not world.chance("failed_commit"):
             world.after(world.delay(8), None, partial(self._commit, self._epoch, self.generation, offsets))
@@ -540,6 +554,7 @@ class Worker:
 
     def _prune(self) -> None:
         self.world.after(PRUNE_MS, self, self._prune)
+        self.world.idle()
         before = self.pruner.pruned
         pruner.turn(self.app, self.parts, self.pruner)
         self.world.counts["pruned"] += self.pruner.pruned - before
@@ -553,6 +568,7 @@ class Worker:
             self._plan("timers", TIMER_MS, self._let_time_pass)
 
     def _let_time_pass(self) -> None:
+        self.world.idle()
         timers.let_time_pass(self.parts)
         self.parts.measure()
         self._wake()

@@ -1,0 +1,360 @@
+"""Planted bugs: each changes the product's real code for a while. Reads nothing; that each is found is tested.
+
+A simulator that finds nothing in these would find nothing in the product either.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from random import SystemRandom
+from types import SimpleNamespace
+from typing import Any
+
+import streamapp.core.decide as core
+from streamapp.agents import rebalance
+from streamapp.agents.parts import Parts
+from streamapp.core.effects import Decision, Track
+from streamapp.core.model import Entry, Reason, RunState, Status
+from streamapp.dispatch import prune, trigger
+from streamapp.dispatch.fold import Folds
+from streamapp.dispatch.follow import Follower
+from streamapp.dispatch.gate import Gate
+from streamapp.dispatch.partition import Partition
+from streamapp.dispatch.ready import Ready
+from streamapp.kafka.gaps import Gaps
+from streamapp.kafka.lease import Lease
+
+Patch = Callable[[], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A planted bug."""
+
+    name: str
+    plant: Patch
+    replayed: bool = False
+    """Whether it is found because a seed no longer is a schedule."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+MUTATIONS: list[Mutation] = []
+SEEDS = range(2000)
+"""Where each must be found, if only in one of them."""
+
+
+def planted(*, replayed: bool = False) -> Callable[[Callable[[], Any]], Patch]:
+    """Note a bug; its function answers what is replaced, each as (owner, name, replacement)."""
+
+    def note(make: Callable[[], list[tuple[Any, str, Any]]]) -> Patch:
+        @contextmanager
+        def plant() -> Iterator[None]:
+            swaps = make()
+            stock = [(owner, name, owner.__dict__[name]) for owner, name, _ in swaps]
+            for owner, name, new in swaps:
+                setattr(owner, name, new)
+            try:
+                yield
+            finally:
+                for owner, name, old in stock:
+                    setattr(owner, name, old)
+
+        MUTATIONS.append(Mutation(make.__name__, plant, replayed))
+        return plant
+
+    return note
+
+
+# The four steps of a fold
+
+
+@planted()
+def effects_leave_before_their_rows() -> Any:
+    stock = Folds._begin
+
+    def begin(self: Any, fold: Any, decision: Any) -> None:
+        self._acking[fold.source].append(fold)
+        self._leave(fold)
+        self._acking[fold.source].remove(fold)
+        fold.sends, fold.effects = [], []
+        stock(self, fold, decision)
+
+    return [(Folds, "_begin", begin)]
+
+
+@planted()
+def rows_enter_before_the_changelog_has_them() -> Any:
+    stock = Folds._begin
+
+    def begin(self: Any, fold: Any, decision: Any) -> None:
+        stock(self, fold, decision)
+        for row in fold.rows:
+            self._ledger.directory[fold.partition.number].write(row.key, row.value)
+
+    return [(Folds, "_begin", begin)]
+
+
+@planted()
+def acks_do_not_wait_for_effects() -> Any:
+    def ack(self: Any, source: Any) -> None:
+        queue = self._acking[source]
+        while queue and queue[0].sent is not None:
+            queue.popleft().ack()
+
+    return [(Folds, "_ack", ack)]
+
+
+@planted()
+def events_are_acked_when_they_are_read() -> Any:
+    stock = Parts.fold
+
+    def fold(self: Any, message: Any, event: Any, ack: Any) -> None:
+        stock(self, message, event, lambda: None)
+        ack()
+
+    return [(Parts, "fold", fold)]
+
+
+@planted()
+def partitions_are_given_up_with_folds_under_way() -> Any:
+    async def end_folds(_: Any, parts: Parts) -> None:
+        parts.partitions.give_up()
+
+    return [(rebalance, "end_folds", end_folds)]
+
+
+# The order of a key
+
+
+@planted()
+def the_next_is_released_when_a_run_exists() -> Any:
+    def release(state: Any, before: Entry, now: Entry) -> list[Any]:
+        if not before.ordered or (now.ordered and not now.status.terminal and now.status is not Status.TRIGGERED):
+            return []
+        assert before.key is not None
+        successor = state.next_after(before.key, before.source.offset)
+        return [Track(successor)] if successor else []
+
+    return [(core, "_release", release)]
+
+
+@planted()
+def the_next_is_released_before_the_end_is_folded() -> Any:
+    stock = Follower._send
+
+    def send(self: Any, run: Any, outcome: Any) -> None:
+        stock(self, run, outcome)
+        parts, entry = self._airflow._worker.parts, run.entry
+        partition = parts.partitions.get(entry.source.partition)
+        if partition is not None and entry.ordered:
+            successor = partition.next_after(entry.key, entry.source.offset)
+            if successor is not None:
+                parts.ready.track(successor)
+
+    return [(Follower, "_send", send)]
+
+
+@planted()
+def a_redelivered_command_is_dispatched() -> Any:
+    stock = core._receive_again
+
+    def again(state: Any, event: Any, known: Entry) -> Decision:
+        decision = stock(state, event, known)
+        return replace(decision, effects=(*decision.effects, Track(known)))
+
+    return [(core, "_receive_again", again)]
+
+
+# Crashes between rows
+
+
+@planted()
+def redelivery_writes_nothing_again() -> Any:
+    return [(core, "_rows_again", lambda _: [])]
+
+
+@planted()
+def the_old_row_goes_before_the_new_one_comes() -> Any:
+    stock = core._rows
+    return [(core, "_rows", lambda before, now: stock(before, now)[::-1])]
+
+
+@planted()
+def a_rebuild_forgets_what_holds_no_key() -> Any:
+    stock = Partition.recover
+    return [(Partition, "recover", lambda self: (one for one in stock(self) if one.ordered))]
+
+
+# Airflow's answers
+
+
+@planted()
+def a_lost_answer_is_taken_for_a_run() -> Any:
+    async def look(self: Any, why: str, *, existed: bool = False) -> Any:
+        return self._triggered(SimpleNamespace(created_at=None), adopted=True)
+
+    return [(trigger._Try, "_look", look)]
+
+
+@planted()
+def a_lost_answer_is_taken_for_a_refusal() -> Any:
+    stock = trigger._Try._look
+
+    async def look(self: Any, why: str, *, existed: bool = False) -> Any:
+        if existed:
+            return await stock(self, why, existed=True)
+        return self._ended(RunState.NOT_CREATED, Reason.REFUSED_BY_AIRFLOW, why)
+
+    return [(trigger._Try, "_look", look)]
+
+
+@planted()
+def a_run_that_was_deleted_is_asked_for_again() -> Any:
+    stock = trigger._Try._look
+
+    async def look(self: Any, why: str, *, existed: bool = False) -> Any:
+        answer = await stock(self, why, existed=existed)
+        self._memory.existed = False
+        return answer
+
+    return [(trigger._Try, "_look", look)]
+
+
+@planted()
+def a_refusal_counts_while_a_request_is_under_way() -> Any:
+    def refused(self: Any, reason: Reason, detail: str) -> Any:
+        return self._ended(RunState.NOT_CREATED, reason, detail)
+
+    return [(trigger._Try, "_refused", refused)]
+
+
+@planted()
+def a_new_owner_has_no_doubt() -> Any:
+    return [(trigger.Trigger, "inherit", lambda *_: None)]
+
+
+@planted()
+def no_request_is_thought_to_be_late() -> Any:
+    return [(trigger, "DOUBT", timedelta(0))]
+
+
+@planted()
+def a_dispatch_that_failed_is_forgotten() -> Any:
+    stock = Ready.done
+
+    def done(self: Any, note: Any, retry_after: Any) -> None:
+        if retry_after is None:
+            stock(self, note, None)
+        else:
+            self.forget(note)
+
+    return [(Ready, "done", done)]
+
+
+@planted()
+def the_next_attempt_asks_for_the_same_run() -> Any:
+    return [(Entry, "run_attempt", property(lambda self: max(self.attempt, 1)))]
+
+
+@planted()
+def runs_that_no_list_shows_are_never_looked_for() -> Any:
+    async def reconcile(_: Any) -> None:
+        pass
+
+    return [(Follower, "reconcile", reconcile)]
+
+
+# Endings
+
+
+@planted()
+def a_passed_deadline_ends_what_may_have_a_request_under_way() -> Any:
+    def expire(entry: Entry | None, at: Any) -> Decision:
+        if entry is None or not entry.dispatchable or entry.deadline is None or at < entry.deadline:
+            return Decision()
+        now = core._shrunk(replace(entry, status=Status.EXPIRED, at=at))
+        return Decision(tuple(core._rows(entry, now)), (*core._verdict(now), Track(now)))
+
+    return [(core, "_expire", expire)]
+
+
+@planted()
+def what_has_ended_may_end_again() -> Any:
+    stock = core._observe
+
+    def observe(state: Any, event: Any) -> Decision:
+        seen = event.outcome
+        entry = state.entry(event.key, seen.source.offset)
+        ended = entry is not None and entry.status.terminal and entry.policy is not None
+        if ended and seen.status is Status.RUN_ENDED and seen.attempt >= entry.attempt:
+            return core._run_ended(state, entry, seen, event.at)
+        return stock(state, event)
+
+    return [(core, "_observe", observe)]
+
+
+@planted()
+def the_end_of_an_earlier_attempt_ends_the_present_one() -> Any:
+    stock = core._observe
+
+    def observe(state: Any, event: Any) -> Decision:
+        entry = state.entry(event.key, event.outcome.source.offset)
+        if entry is not None and not entry.status.terminal:
+            event = replace(event, outcome=replace(event.outcome, attempt=entry.run_attempt))
+        return stock(state, event)
+
+    return [(core, "_observe", observe)]
+
+
+@planted(replayed=True)
+def retries_are_jittered_by_chance() -> Any:
+    def delay(_: Entry) -> timedelta:
+        return timedelta(milliseconds=SystemRandom().randrange(500, 5000))
+
+    return [(core, "retry_delay", delay)]
+
+
+# Kafka
+
+
+@planted()
+def a_worker_goes_on_after_its_lease() -> Any:
+    return [(Lease, "check", lambda *_: None)]
+
+
+@planted()
+def a_new_owner_does_not_catch_up() -> Any:
+    return [(Gaps, "caught_up", property(lambda _: True))]
+
+
+@planted()
+def a_record_that_was_skipped_is_not_missed() -> Any:
+    def expects(self: Any, tp: Any, offset: int) -> bool:
+        wanted = self._next.get(tp)
+        if wanted is None or offset < wanted:
+            return False
+        self._next[tp] = offset + 1
+        return True
+
+    return [(Gaps, "expects", expects)]
+
+
+@planted()
+def commands_are_held_for_ever() -> Any:
+    return [(Gate, "open", lambda *_: None)]
+
+
+@planted()
+def what_is_not_committed_is_pruned() -> Any:
+    stock = prune.expired
+
+    def expired(state: Any, entry: Entry, *, before: Any, committed: int) -> Any:
+        return stock(state, entry, before=before, committed=2**63)
+
+    def look(self: Any, now: Any, offsets: Any) -> None:
+        self.reached = now
+
+    return [(prune, "expired", expired), (prune.Horizon, "look", look)]
