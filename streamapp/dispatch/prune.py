@@ -22,6 +22,8 @@ READ_PER_TURN = 200
 """Rows that one turn reads: about 10 ms."""
 REMOVED_PER_TURN = 50
 """Commands that one turn forgets, with two changelog records each."""
+GRAIN = timedelta(milliseconds=1)
+"""Of times in rows: what was folded within the same one may have come later."""
 WALKS_PER_RETENTION = 50
 """A partition is walked at most this often; so rows may live a fiftieth longer."""
 
@@ -53,7 +55,7 @@ class Horizon:
             at, folded = self._next
             if any(offsets[source].committed < offset for source, offset in folded.items()):
                 return
-            self.reached = at
+            self.reached = at - GRAIN
         self._next = now, {source: place.folded for source, place in offsets.items()}
 
 

@@ -6,7 +6,15 @@ from streamapp.core.effects import Identity, Settled
 from streamapp.core.model import Holder, Status
 from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.partitions import Partitions
-from streamapp.dispatch.prune import READ_PER_TURN, REMOVED_PER_TURN, WALKS_PER_RETENTION, Horizon, Offsets, Pruner
+from streamapp.dispatch.prune import (
+    GRAIN,
+    READ_PER_TURN,
+    REMOVED_PER_TURN,
+    WALKS_PER_RETENTION,
+    Horizon,
+    Offsets,
+    Pruner,
+)
 from streamapp.wire import rows
 from tests.support.builders import TOPIC, entry
 from tests.support.manual_clock import ManualClock
@@ -199,8 +207,8 @@ def test_the_horizon_follows_the_commits():
     horizon.look(at, {RESULTS: Offsets(5, 5)})
     assert horizon.reached is None
     horizon.look(at + SECOND, {RESULTS: Offsets(9, 5)})
-    assert horizon.reached == at
+    assert horizon.reached == at - GRAIN
     horizon.look(at + 2 * SECOND, {RESULTS: Offsets(12, 8)})
-    assert horizon.reached == at
+    assert horizon.reached == at - GRAIN
     horizon.look(at + 3 * SECOND, {RESULTS: Offsets(12, 9)})
-    assert horizon.reached == at + SECOND
+    assert horizon.reached == at + SECOND - GRAIN
