@@ -49,7 +49,7 @@ def test_make_targets_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for line in command_lines(page):
         for words in _calls(line, "make"):
-            assert set(words) <= targets, line
+            assert {word for word in words if "=" not in word} <= targets, line
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -1,6 +1,6 @@
 """The port to Airflow in memory, on a manual clock: reads what a test says, writes down what it was asked.
 
-For unit tests and the simulator; what HTTP and the real Airflow do is for the fake and the contract tests.
+For unit tests; what HTTP and the real Airflow do is for the fake and the contract tests.
 """
 
 from collections.abc import Collection, Mapping, Sequence
