@@ -2,12 +2,10 @@
 
     python -m benchmarks.instant_worker --datadir … worker …     as faust -A streamapp
 
-The variable COUNTS_FILE names the file for the counts, PROFILE_FILE one for cProfile's figures of its event loop.
+The variable COUNTS_FILE names the file for the counts.
 """
 
-import asyncio
 import atexit
-import cProfile
 import json
 import os
 from collections import Counter, deque
@@ -106,29 +104,11 @@ def count_operations(path: Path) -> None:
     atexit.register(lambda: path.write_text(json.dumps(counts)))
 
 
-def profile(path: str) -> None:
-    """Profile the event loop."""
-    profiler = cProfile.Profile()
-    stock = asyncio.BaseEventLoop.run_forever
-
-    def run_forever(self: asyncio.BaseEventLoop) -> None:
-        profiler.enable()
-        try:
-            stock(self)
-        finally:
-            profiler.disable()
-
-    asyncio.BaseEventLoop.run_forever = run_forever  # type: ignore[method-assign]
-    atexit.register(lambda: profiler.dump_stats(path))
-
-
 def main() -> None:
     """Run Faust."""
     application.new_airflow = lambda _, clock: InstantAirflow(clock)
     if path := os.environ.get("COUNTS_FILE"):
         count_operations(Path(path))
-    if path := os.environ.get("PROFILE_FILE"):
-        profile(path)
     streamapp.app.main()
 
 

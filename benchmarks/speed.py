@@ -1,10 +1,10 @@
 """Measures how fast commands go through everything but Airflow. Reads: a broker of its own. Writes: stdout.
 
-    python -m benchmarks.speed [--commands 10000] [--workers 1 2 4] [--repeats 3] [--profile FILE]
+    python -m benchmarks.speed [--commands 10000] [--workers 1 2 4] [--repeats 3]
 
-Real Kafka, real workers; their Airflow answers at once, in their own process (benchmarks/instant_worker.py). Commands of
-many keys and DAGs are sent in one burst, and go all the way: taken in, started, seen to have ended. Broker and workers
-share the processors of this machine: CPU for a command tells more than commands a second.
+Real Kafka, real workers; their Airflow answers at once, in their own process (benchmarks/instant_worker.py). Commands
+of many keys and DAGs are sent in one burst, and go all the way: taken in, started, seen to have ended. Broker and
+workers share the processors of this machine: CPU for a command tells more than commands a second.
 """
 
 import argparse
@@ -38,10 +38,9 @@ MIB = 2**20
 class InstantWorker(Worker):
     """A worker that needs no Airflow."""
 
-    def __init__(self, name: str, directory: Path, environment: dict[str, str], profile: str | None = None) -> None:
+    def __init__(self, name: str, directory: Path, environment: dict[str, str]) -> None:
         self.counts_file = directory / f"{name}-counts.json"
-        more = {"COUNTS_FILE": str(self.counts_file)} | ({"PROFILE_FILE": profile} if profile else {})
-        super().__init__(name, directory, environment | more)
+        super().__init__(name, directory, environment | {"COUNTS_FILE": str(self.counts_file)})
         self._program = [sys.executable, "-m", "benchmarks.instant_worker"]
 
 
@@ -65,17 +64,15 @@ def main() -> None:
     parser.add_argument("--commands", type=int, default=10_000)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--profile", help="a file for cProfile's figures of the last worker")
     arguments = parser.parse_args()
     found: dict[int, list[dict[str, float]]] = {count: [] for count in arguments.workers}
     with tempfile.TemporaryDirectory() as folder, Kafka(Path(folder, "kafka")) as kafka:
         for repeat in range(arguments.repeats):
             for workers in arguments.workers:
                 name = f"speed-{repeat}-{workers}"
-                found[workers].append(
-                    measure(name, Path(folder), kafka, workers, arguments.commands, arguments.profile)
-                )
-                print(name, {figure: round(value, 2) for figure, value in found[workers][-1].items()}, flush=True)
+                figures = measure(name, Path(folder), kafka, workers, arguments.commands)
+                found[workers].append(figures)
+                print(name, {figure: round(value, 2) for figure, value in figures.items()}, flush=True)
     print(f"\nmedian of {arguments.repeats} (smallest to largest), {arguments.commands} commands")
     for figure in next(iter(found.values()))[0]:
         cells = []
@@ -85,9 +82,7 @@ def main() -> None:
         print(f"{figure}, by workers: {'; '.join(cells)}")
 
 
-def measure(
-    name: str, folder: Path, kafka: Kafka, count: int, commands: int, profile: str | None = None
-) -> dict[str, float]:
+def measure(name: str, folder: Path, kafka: Kafka, count: int, commands: int) -> dict[str, float]:
     """One burst, from the first record sent to the last outcome."""
     nobody = AirflowApi("http://127.0.0.1:1", "nobody", "nothing")
     with ExitStack() as stack:
@@ -95,9 +90,7 @@ def measure(
         site.create_topics()
         results = Ends(kafka, f"{name}-results")
         stack.callback(results.close)
-        workers = [
-            InstantWorker(f"w{number}", folder / name, site.environment, profile) for number in range(count)
-        ]  # fmt: skip
+        workers = [InstantWorker(f"w{number}", folder / name, site.environment) for number in range(count)]
         for worker in workers:
             stack.callback(worker.kill)
             worker.start(wait=False)
@@ -105,6 +98,7 @@ def measure(
             worker.wait_ready()
         run(site, results, "warm", commands // 10, already=0)
         processes = [psutil.Process(worker.pid) for worker in workers]
+        print("to look inside: py-spy record --pid", *(process.pid for process in processes), flush=True)
         cpu, broker_cpu, before = cpu_of(processes), cpu_of_broker(processes), resident(processes)
         begun = time.monotonic()
         run(site, results, "run", commands, already=OUTCOMES * (commands // 10))

@@ -1,6 +1,7 @@
 """Where the rooms meet: builds the Faust app out of its parts. Reads the settings; starts nothing."""
 
 import asyncio
+import gc
 import logging
 import sys
 from collections.abc import Callable
@@ -42,6 +43,8 @@ P = ParamSpec("P")
 
 log = logging.getLogger(__name__)
 
+GC_THRESHOLDS = (10_000, 20, 50)
+"""Many short-lived objects stand between a record and its acknowledgement; most collections find nothing."""
 FOLDS_LIMIT = 2000
 """Folds under way above which commands are held: each waits for two acknowledgements by Kafka."""
 
@@ -78,6 +81,7 @@ def worker_app() -> DurableApp:
     try:
         settings = load_settings()
         clock = SystemClock()
+        gc.set_threshold(*GC_THRESHOLDS)
         return create_app(settings, new_airflow(settings, clock), clock)
     except ConfigError as error:
         sys.stderr.write(f"streamapp: {error}\n")
@@ -206,7 +210,7 @@ def _new_parts(
         folds=Folds(table, watch, tracker, soon=soon, fail=app.leave),
         ready=ready,
         gate=Gate(
-            hold=lambda: app.consumer.hold(app.assigned_commands()),
+            hold=lambda: app.consumer.held or app.consumer.hold(app.assigned_commands()),
             release=lambda: app.consumer.release(),  # noqa: PLW0108 - the consumer comes later
         ),
         limit=Limit(settings.airflow_max_in_flight),

@@ -38,6 +38,8 @@ class Partition:
         self._heads: dict[bytes, int] = {}
         self._tails: dict[bytes, int] = {}
         """Only of queues that were empty before: in a restored one, more may stand behind than was seen since."""
+        self._found: tuple[bytes, int, Entry | None] | None = None
+        """The last answer of `next_after`, which a fold asks for twice; until a queue changes."""
 
     # What the core asks
 
@@ -60,6 +62,11 @@ class Partition:
 
     def next_after(self, key: bytes, offset: int) -> Entry | None:
         """The first entry in a key's queue beyond an offset."""
+        if self._found is None or self._found[:2] != (key, offset):
+            self._found = key, offset, self._look_after(key, offset)
+        return self._found[2]
+
+    def _look_after(self, key: bytes, offset: int) -> Entry | None:
         if self._tails.get(key, offset + 1) <= offset:
             return None
         for where, row in self.rows(Queued(key, offset + 1)):
@@ -133,6 +140,7 @@ class Partition:
                 self._tails.pop(key, None)
             else:
                 self._heads[key] = successor.source.offset
+        self._found = None
 
     def entered(self, pending: PendingRow) -> None:
         """Forget a row that the database now has, unless a newer one is on its way."""

@@ -10,7 +10,7 @@ from faust.types import TP
 
 from streamapp.core.errors import ConfigError, Unsafe
 from streamapp.kafka import exits
-from streamapp.kafka.commit import CommittingConsumer
+from streamapp.kafka.delivery import DirectConsumer
 from streamapp.kafka.gaps import Gaps
 from streamapp.kafka.lease import Lease, LeasedProducer, LeasedThread
 from streamapp.kafka.recovery import RecoveryWatchdog
@@ -18,7 +18,7 @@ from streamapp.kafka.recovery import RecoveryWatchdog
 log = logging.getLogger(__name__)
 
 
-class Consumer(CommittingConsumer):
+class Consumer(DirectConsumer):
     """Drains what is under way before partitions are given up."""
 
     def _new_consumer_thread(self) -> LeasedThread:

@@ -1,0 +1,62 @@
+"""Hands records over without four tasks for each: reads what was fetched, fills the streams' queues.
+
+Stock Faust starts these tasks to notice when it should no longer wait for room in a queue. Nearly always there is room,
+and nothing to wait for: a sixth of a worker's work was that (docs/benchmarks/speed.md).
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from functools import partial
+from inspect import iscoroutine
+from types import coroutine
+from typing import Any
+
+from streamapp.kafka.commit import CommittingConsumer
+
+
+class DirectConsumer(CommittingConsumer):
+    """A consumer that begins to deliver a record at once, and waits as stock Faust does where it has to."""
+
+    async def wait_first(self, *coros: Any, **kwargs: Any) -> Any:
+        """Wait for the first of several: of two where it is the delivery of a record, and what would interrupt it."""
+        wait = partial(super().wait_first, **kwargs)
+        if len(coros) != 2 or not iscoroutine(coros[0]):
+            return await wait(*coros)
+        return await begin(coros[0], coros[1:], wait)
+
+
+async def begin(
+    first: Coroutine[Any, Any, Any], others: Sequence[Any], wait: Callable[..., Awaitable[Any]]
+) -> Any | None:
+    """Let the first go on until it waits for something; only then wait for it and the others.
+
+    Args:
+        first: Not begun yet.
+        others: Coroutines that are not begun either.
+        wait: Waits for several.
+    """
+    try:
+        waits_for = first.send(None)
+    except BaseException as end:
+        for other in others:
+            other.close()
+        if isinstance(end, StopIteration):
+            return None
+        raise
+    return await wait(_go_on(first, waits_for), *others)
+
+
+@coroutine
+def _go_on(begun: Coroutine[Any, Any, Any], waits_for: Any) -> Generator[Any, Any, Any]:
+    """What is left of a coroutine that has begun and waits for a future."""
+    while True:
+        step: Callable[[], Any]
+        try:
+            yield waits_for
+        except BaseException as error:  # noqa: BLE001 - a cancellation, too, is the coroutine's to handle
+            step = partial(begun.throw, error)
+        else:
+            step = partial(begun.send, None)
+        try:
+            waits_for = step()
+        except StopIteration as end:
+            return end.value

@@ -1,0 +1,85 @@
+import asyncio
+from collections import deque
+
+import pytest
+
+from streamapp.kafka.delivery import begin
+
+
+class Waiting:
+    """What waits for several; notes how often."""
+
+    def __init__(self):
+        self.times = 0
+
+    async def __call__(self, *coros):
+        self.times += 1
+        tasks = [asyncio.ensure_future(coro) for coro in coros]
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        return [task.result() for task in done]
+
+
+@pytest.fixture
+def wait():
+    return Waiting()
+
+
+async def put(queue, item, steps=1):
+    for _ in range(steps):
+        await queue.put(item)
+    return item
+
+
+async def test_where_there_is_room_nothing_waits(wait):
+    queue, stop = asyncio.Queue(), asyncio.Event()
+    assert await begin(put(queue, 1), [stop.wait()], wait) is None
+    assert queue.get_nowait() == 1
+    assert wait.times == 0
+
+
+async def test_where_there_is_none_it_waits_in_order(wait):
+    queue, stop = asyncio.Queue(1), asyncio.Event()
+
+    async def deliver():
+        for item in range(5):
+            await begin(put(queue, item), [stop.wait()], wait)
+
+    delivering = asyncio.ensure_future(deliver())
+    assert [await queue.get() for _ in range(5)] == [0, 1, 2, 3, 4]
+    await delivering
+    assert wait.times > 0
+
+
+async def test_it_may_wait_more_than_once(wait):
+    queue, stop = asyncio.Queue(1), asyncio.Event()
+    delivering = asyncio.ensure_future(begin(put(queue, "a", steps=4), [stop.wait()], wait))
+    assert [await queue.get() for _ in range(4)] == ["a"] * 4
+    assert await delivering == ["a"]
+
+
+async def test_a_wait_for_room_ends_when_another_is_first(wait):
+    queue, stop = asyncio.Queue(1), asyncio.Event()
+    queue.put_nowait(0)
+    delivering = asyncio.ensure_future(begin(put(queue, 1), [stop.wait()], wait))
+    await asyncio.sleep(0)
+    stop.set()
+    assert await delivering == [True]
+    assert queue.get_nowait() == 0
+    assert queue.empty()  # what was not delivered is not delivered later either
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+async def test_an_error_comes_through_before_and_after_a_wait(wait, steps):
+    turns = deque(range(steps))
+
+    async def fail():
+        while turns:
+            turns.popleft()
+            await asyncio.sleep(0)
+        raise OSError("broken")
+
+    with pytest.raises(OSError, match="broken"):
+        await begin(fail(), [asyncio.Event().wait()], wait)
