@@ -1,6 +1,5 @@
 """Reads the commands topic; decodes, routes and folds each record into the table. Writes only through the fold."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from streamapp.agents.parts import Parts
@@ -8,6 +7,7 @@ from streamapp.core.events import CommandReceived
 from streamapp.core.model import Command, Original, Reason, Rejection, Source
 from streamapp.core.routing import find_policy
 from streamapp.kafka.transport import DurableApp
+from streamapp.wire.times import from_record
 
 
 def register(app: DurableApp, topic: Any, parts: Parts) -> None:
@@ -25,7 +25,7 @@ def register(app: DurableApp, topic: Any, parts: Parts) -> None:
 async def receive(parts: Parts, message: Any) -> CommandReceived:
     """What a Kafka message says: a command with its policy, or why it can never run."""
     source = Source(message.topic, message.partition, message.offset)
-    recorded_at = datetime.fromtimestamp(message.timestamp, UTC)
+    recorded_at = from_record(message.timestamp)
     headers = tuple(message.headers or ())
 
     async def decode() -> Command | Rejection:

@@ -14,6 +14,8 @@ from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streamapp.kafka import headers
+
 FETCH_MAX_WAIT_MS = 50
 """How long a broker may wait for more records; Faust's fixed 1500 ms delays every look-up behind a long poll."""
 
@@ -22,6 +24,7 @@ class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """The thread that talks to Kafka, with fetches that can't outlive their generation."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
+        headers.install()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # noqa: SLF001
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - a command of an aborted transaction never was

@@ -9,6 +9,7 @@ from fastavro.read import SchemaResolutionError
 
 from streamapp.core.errors import Unprocessable
 from streamapp.core.model import Reason
+from streamapp.wire.bounds import boundless
 from streamapp.wire.schemas import Schema
 
 MAGIC = b"\x00"
@@ -35,6 +36,14 @@ class AvroReader:
     """Reads framed values of one writer's schema as the reader's schema."""
 
     def __init__(self, id_: int, writer: Any, reader: Schema) -> None:
+        """Take the two schemas.
+
+        Raises:
+            Unprocessable: A few bytes of the writer's schema could nest without end or stand for values without number.
+        """
+        if boundless(writer):
+            detail = f"The record's schema (id {id_}) refers to itself, or has an array of items that take no bytes: a "
+            raise Unprocessable(Reason.INVALID_COMMAND, f"{detail}value of it may have no bounds, so none is read.")
         self._id = id_
         self._writer = writer
         self._reader = parse_schema(_without_shadowed_aliases(reader, writer))

@@ -3,13 +3,16 @@
 import base64
 from typing import Any
 
-from streamapp.core.key import show_key
+from streamapp.core.key import MAX_KEY_BYTES, show_key
 from streamapp.core.model import Action, Instruction
 from streamapp.wire import strict_json
 from streamapp.wire.fields import conform, json_time
 from streamapp.wire.outgoing import Outgoing
 from streamapp.wire.records import ControlRecord
 from streamapp.wire.schemas import CONTROL
+
+MAX_TEXT_LENGTH = 1000
+"""Of each text: what answers an instruction repeats some of them, and must fit into the results topic."""
 
 
 def encode_instruction(instruction: Instruction) -> Outgoing:
@@ -31,7 +34,7 @@ def encode_instruction(instruction: Instruction) -> Outgoing:
 
 
 def decode_instruction(value: bytes | None) -> Instruction | None:
-    """The instruction, None for what is none: no bytes make it raise."""
+    """The instruction, None for what is none or has no bounds: no bytes make it raise."""
     try:
         fields: dict[str, Any] = conform(strict_json.loads((value or b"").decode()), CONTROL, json_time)
         record = ControlRecord(**fields)
@@ -40,6 +43,9 @@ def decode_instruction(value: bytes | None) -> Instruction | None:
             key = base64.b64decode(record.key_base64, validate=True)
         elif record.key is not None:
             key = record.key.encode()
+        texts = (record.control_id, record.action, record.command_id, record.dag_id, record.by, record.reason)
+        if len(key or b"") > MAX_KEY_BYTES or any(len(text or "") > MAX_TEXT_LENGTH for text in texts):
+            return None
         return Instruction(
             control_id=record.control_id,
             action=Action(record.action),

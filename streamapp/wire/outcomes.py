@@ -1,5 +1,6 @@
 """Reads and writes the results topic: outcomes as Confluent-framed Avro with a registry configured, else as JSON."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from streamapp.core.errors import Unprocessable
@@ -12,6 +13,10 @@ from streamapp.wire.outgoing import Outgoing
 from streamapp.wire.records import OutcomeRecord, SourceRecord, TimingsRecord
 from streamapp.wire.registry import Registry
 from streamapp.wire.schemas import OUTCOME
+
+MAX_PLACE_LENGTH = 300
+"""Of a run's id, which Airflow bounds at 250, and of a topic with partition and offset, which Kafka bounds at 249."""
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
 class OutcomeCodec:
@@ -103,8 +108,16 @@ def to_record(outcome: Outcome) -> OutcomeRecord:
 
 
 def _from_fields(fields: dict[str, Any], key: bytes | None) -> Outcome:
-    """ValueError for a status, reason or result that this release does not know."""
+    """ValueError for a status, reason or result that this release does not know, and for what no worker has said."""
     del fields["id"]  # it follows from the others
+    source, times = fields["source"], [fields["at"], *fields["timings"].values()]
+    numbers = fields["round"], fields["attempt"], source["partition"], source["offset"]
+    texts = [fields["dag_run_id"], fields["duplicate_of"]]
+    # A fold keeps these: a row must fit into its topic, and a reader has to reckon with its times.
+    if min(numbers) < 0 or any(len(text or "") > MAX_PLACE_LENGTH for text in texts):
+        raise ValueError("a number or a text is out of bounds")
+    if any(at is not None and not _FIRST <= at <= _LAST for at in times):
+        raise ValueError("a time is out of bounds")
     fields |= {
         "key": key,
         "status": Status(fields["status"]),

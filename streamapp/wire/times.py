@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+_FIRST_MILLIS = (datetime.min.replace(tzinfo=UTC) - EPOCH) // MILLISECOND
+_LAST_MILLIS = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MILLISECOND
 
 
 def to_millis(at: datetime) -> int:
@@ -14,6 +16,15 @@ def to_millis(at: datetime) -> int:
 def from_millis(millis: int) -> datetime:
     """The point in time, in UTC; OverflowError beyond what a datetime holds."""
     return EPOCH + timedelta(milliseconds=millis)
+
+
+def from_record(seconds: float | None) -> datetime:
+    """The time of a Kafka record, to the millisecond; the nearest that a datetime holds for one that is beyond.
+
+    Producers may write any 64 bits there. Faust gives seconds, which no longer tell milliseconds apart by themselves.
+    """
+    millis = round((seconds or 0) * 1000)
+    return from_millis(min(max(millis, _FIRST_MILLIS), _LAST_MILLIS))
 
 
 def cut(at: datetime) -> datetime:

@@ -37,15 +37,19 @@ counts = st.integers(0, 2**31 - 1)
 times = st.integers(-62_135_596_800_000, 253_402_300_799_999).map(
     lambda millis: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=millis)
 )
+told_times = st.integers(0, 221_845_392_000_000).map(
+    lambda millis: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=millis)
+)
+"""What workers say: no earlier than 1970 and before the year 9000."""
 sources = st.builds(Source, names, st.integers(0, 1000), offsets)
 headers = st.lists(st.tuples(texts, keys), max_size=4).map(tuple)
 originals = st.builds(Original, keys, headers)
 timings = st.builds(
     Timings,
-    accepted_at=optional(times),
-    triggered_at=optional(times),
-    started_at=optional(times),
-    ended_at=optional(times),
+    accepted_at=optional(told_times),
+    triggered_at=optional(told_times),
+    started_at=optional(told_times),
+    ended_at=optional(told_times),
 )
 policies = st.builds(
     Policy,
@@ -101,7 +105,7 @@ outcomes = st.builds(
     status=st.sampled_from(Status),
     reason=optional(st.sampled_from(Reason)),
     detail=optional(texts),
-    at=times,
+    at=told_times,
     source=sources,
     timings=timings,
     correlation_id=optional(texts),

@@ -1,3 +1,4 @@
+import functools
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -180,6 +181,55 @@ async def test_a_time_that_no_calendar_has(decode, registry):
     time = {"type": "long", "logicalType": "timestamp-millis"}
     id_ = registry.add(schema(("command", "string"), ("params", "string"), ("deadline", time)))
     assert (await decode(b"\0" + id_.to_bytes(4, "big") + body)).reason is Reason.INVALID_COMMAND
+
+
+NODE = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
+PAIR = {
+    "type": "record",
+    "name": "A",
+    "fields": [
+        {"name": "b", "type": {"type": "record", "name": "B", "fields": [{"name": "a", "type": ["null", "A"]}]}}
+    ],
+}
+EMPTY = {"type": "record", "name": "Empty", "fields": [{"name": "nothing", "type": "null"}]}
+DEEP = functools.reduce(lambda inner, _: {"type": "array", "items": inner}, range(400), "int")
+
+
+@pytest.mark.parametrize(
+    "type_",
+    [
+        ["null", NODE],
+        PAIR,
+        {"type": "map", "values": ["null", NODE]},
+        {"type": "array", "items": "null"},
+        {"type": "array", "items": EMPTY},
+        {"type": "array", "items": {"type": "fixed", "name": "F", "size": 0}},
+        {"type": "map", "values": {"type": "array", "items": "null"}},
+    ],
+    ids=lambda type_: str(type_)[:60],
+)
+async def test_a_schema_of_values_without_bounds_is_not_read(decode, registry, type_):
+    """fastavro would end the process for the one, and never come back from the other."""
+    id_ = registry.add(schema(("more", type_), ("command", "string"), ("params", "string")))
+    rejection = await decode(b"\0" + id_.to_bytes(4, "big") + b"\x02" * 500)
+    assert rejection.reason is Reason.INVALID_COMMAND
+    assert "no bounds" in rejection.detail
+
+
+@pytest.mark.parametrize(
+    ("type_", "content"),
+    [
+        ({"type": "record", "name": "P", "fields": [{"name": "a", "type": EMPTY}, {"name": "b", "type": "Empty"}]},
+         {"a": {"nothing": None}, "b": {"nothing": None}}),
+        ({"type": "array", "items": ["null", EMPTY]}, [None, {"nothing": None}]),
+        ({"type": "array", "items": {"type": "enum", "name": "E", "symbols": ["a"]}}, ["a"]),
+        (DEEP, []),
+    ],
+    ids=lambda type_: str(type_)[:60],
+)  # fmt: skip
+async def test_a_strange_schema_with_bounds_is_read(decode, registry, type_, content):
+    wider = schema(("more", type_), ("command", "string"), ("params", "string"))
+    assert isinstance(await decode(registry.framed(wider, {**ROUTED, "more": content})), Command)
 
 
 async def test_a_record_of_another_name_does_not_resolve(decode, registry):

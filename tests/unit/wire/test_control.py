@@ -51,6 +51,9 @@ def test_a_key_that_is_not_utf_8_is_also_shown():
         {"key": 1},
         {"key_base64": "?"},
         {"key_base64": "ü"},
+        {"control_id": "x" * 1001},
+        {"reason": "x" * 1001},
+        {"key": "x" * 8193},
     ],
     ids=str,
 )

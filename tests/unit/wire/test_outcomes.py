@@ -137,8 +137,15 @@ async def test_a_registry_that_is_away_stops_the_start(server):
         {"round": True},
         {"round": 2**31},
         {"command_id": None},
+        {"source": {"topic": "commands", "partition": 3, "offset": -1}},
+        {"source": {"topic": "commands", "partition": -1, "offset": 42}},
+        {"attempt": -1},
+        {"dag_run_id": "x" * 301},
+        {"duplicate_of": "x" * 301},
+        {"timings": {"triggered_at": "0001-01-01T00:00:00.000Z"}},
+        {"timings": {"ended_at": "9999-12-31T23:59:59.999Z"}},
     ],
-    ids=str,
+    ids=lambda change: str(change)[:80],
 )
 async def test_what_is_no_outcome_is_none(plain, change):
     fields = json.loads(plain.encode(OUTCOME_VALUE).value)

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from streamapp.wire.times import from_millis, from_text, to_millis, to_text
+from streamapp.wire.times import from_millis, from_record, from_text, to_millis, to_text
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 
@@ -50,3 +50,17 @@ def test_milliseconds_are_cut_not_rounded():
     assert to_millis(AT + timedelta(microseconds=999)) == 1767323045678
     assert from_millis(1767323045678) == AT
     assert to_millis(datetime(1969, 12, 31, 23, 59, 59, 999500, tzinfo=UTC)) == -1
+
+
+@pytest.mark.parametrize("millis", [0, -1, 1767323045678, 4102444800001, 95617584000001, 253402300799999])
+def test_a_record_keeps_its_milliseconds_although_faust_tells_seconds(millis):
+    assert to_millis(from_record(millis / 1000.0)) == millis
+
+
+@pytest.mark.parametrize("millis", [2**63 - 1, -(2**63), 10**17, 253402300800000, -62135596800001])
+def test_any_time_of_a_record_is_a_time(millis):
+    assert from_record(millis / 1000.0).year in {1, 9999}
+
+
+def test_a_record_may_have_no_time():
+    assert to_millis(from_record(None)) == 0
