@@ -29,9 +29,8 @@ class LenientRecords:
         self._records = MemoryRecords(data)
         self._data = memoryview(data)
 
-    def has_next(self) -> bool:
-        """Whether another whole batch is there."""
-        return bool(self._records.has_next())
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._records, name)
 
     def next_batch(self) -> "LenientBatch":
         """The next batch."""

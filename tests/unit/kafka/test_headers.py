@@ -55,3 +55,10 @@ def test_good_batches_are_read_as_ever():
     data = batch(0, b"a", b"b") + batch(2, b"c", b"d", codec=GZIP)
     assert read(data) == read(data, MemoryRecords)
     assert len(read(data)) == 4
+
+
+def test_what_is_no_whole_batch_has_a_size():
+    """By which the client tells nothing from too large a record."""
+    for data in (b"", batch(0, b"a")[:-1]):
+        assert not LenientRecords(data).has_next()
+        assert LenientRecords(data).size_in_bytes() == len(data)
