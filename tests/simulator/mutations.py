@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import streamapp.core.decide as core
-from streamapp.agents import rebalance
+from streamapp.agents import rebalance, sink
 from streamapp.agents.parts import Parts
 from streamapp.core.effects import Decision, Track
 from streamapp.core.model import Entry, Reason, RunState, Status
@@ -239,6 +239,24 @@ def a_new_owner_has_no_doubt() -> Any:
 @planted()
 def no_request_is_thought_to_be_late() -> Any:
     return [(trigger, "DOUBT", timedelta(0))]
+
+
+@planted()
+def a_worker_reports_although_its_partition_went() -> Any:
+    async def start(parts: Parts, note: Any) -> None:
+        entry = parts.partitions.entry(note.source.partition, note.key, note.source.offset)
+        if entry is None or not (entry.dispatchable or entry.ending):
+            parts.ready.forget(note)
+            return
+        parts.may_start()
+        answer = await parts.trigger.run(entry)
+        if isinstance(answer, trigger.Postponed):
+            parts.ready.done(note, answer.delay)
+        else:
+            parts.report(answer)
+            parts.ready.done(note, None)
+
+    return [(sink, "start", start)]
 
 
 @planted()

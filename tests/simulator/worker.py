@@ -168,6 +168,8 @@ class Outlet:
         return send
 
     def report(self, outcome: Outcome) -> Receipt:
+        if outcome.source.partition not in self._worker.assignment:  # its next owner may see, and say, something else
+            self._world.violation(f"{self._worker.name} tells of {outcome.source}, which is not its own any more")
         return self._worker.producer.send(TP(RESULTS, outcome.source.partition), outcome)
 
 
