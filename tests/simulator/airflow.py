@@ -48,8 +48,6 @@ class SimRun:
     conf: Mapping[str, Any]
     fate: str
     created_at: datetime
-    by: "tuple[Worker, int]"
-    """Who asked for it, and in which generation."""
     state: DagRunState = DagRunState.QUEUED
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -120,7 +118,7 @@ class Airflow:
         if told is not None and told != by:
             # Nobody who lives knows that it existed: nothing tells this from a request that never came.
             self.gone = [run for run in self.gone if run.run_id != run_id]
-        run = SimRun(dag_id, run_id, conf, fate, self.now(), by)
+        run = SimRun(dag_id, run_id, conf, fate, self.now())
         self.runs[dag_id, run_id] = run
         world.counts["runs"] += 1
         world.say("airflow", f"creates {run_id} ({fate})")

@@ -12,7 +12,7 @@ from streamapp.core.run_id import run_id
 from streamapp.wire import rows
 from tests.simulator.airflow import SimRun
 from tests.simulator.broker import CHANGELOG, DEAD_LETTERS
-from tests.simulator.worker import APP
+from tests.simulator.surroundings import APP
 from tests.support.history import Sent, violations
 
 if TYPE_CHECKING:

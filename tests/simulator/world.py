@@ -25,7 +25,8 @@ from tests.simulator.group import SESSION_MS, Group
 from tests.simulator.judge import final_violations
 from tests.simulator.plan import WORKER_FAULTS, Plan, Sending
 from tests.simulator.scheduler import Scheduler, as_running_loop
-from tests.simulator.worker import Database, Directory, Left, Worker
+from tests.simulator.surroundings import Database, Directory
+from tests.simulator.worker import Left, Worker
 from tests.support.manual_clock import START
 
 PATIENCE_MS = 600_000
