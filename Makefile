@@ -40,8 +40,8 @@ test: install fetch ## Run all tests, the cheapest kinds first
 simulate: install ## Run schedules in virtual time: SEEDS=50000, SEEDS=17..99, or SEED=17 to see one
 	@$(BIN)/python -m tests.simulator $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
 
-chaos: install fetch ## Kill, freeze and sabotage workers for some minutes
-	@$(BIN)/pytest -n 2 --dist loadfile tests/chaos
+chaos: install fetch ## Kill, freeze and sabotage workers; MINUTES=30: all faults for so long
+	@$(if $(MINUTES),$(BIN)/python -m tests.support.chaos --minutes $(MINUTES),$(BIN)/pytest -n 2 --dist loadfile tests/chaos)
 
 lint: install ## Check the style
 	@$(BIN)/ruff check
