@@ -42,7 +42,12 @@ async def begin(
         if isinstance(end, StopIteration):
             return None
         raise
-    return await wait(_go_on(first, waits_for), *others)
+    return await wait(_rest(first, waits_for), *others)
+
+
+async def _rest(begun: Coroutine[Any, Any, Any], waits_for: Any) -> Any:
+    """A real coroutine: mode takes anything else for an event."""
+    return await _go_on(begun, waits_for)
 
 
 @coroutine

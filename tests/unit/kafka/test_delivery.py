@@ -2,29 +2,24 @@ import asyncio
 from collections import deque
 
 import pytest
+from mode import Service
 
 from streamapp.kafka.delivery import begin
 
 
-class Waiting:
-    """What waits for several; notes how often."""
+class Waiting(Service):
+    """What waits for several, as Faust's consumer does; notes how often."""
 
-    def __init__(self):
-        self.times = 0
+    times = 0
 
     async def __call__(self, *coros):
         self.times += 1
-        tasks = [asyncio.ensure_future(coro) for coro in coros]
-        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
-        return [task.result() for task in done]
+        return (await self.wait_first(*coros)).results
 
 
 @pytest.fixture
-def wait():
-    return Waiting()
+async def wait():
+    return Waiting(loop=asyncio.get_running_loop())
 
 
 async def put(queue, item, steps=1):
