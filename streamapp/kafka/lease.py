@@ -1,4 +1,4 @@
-"""Until when this worker surely counts as a member: reads heartbeats' answers, stops the process when it is too late.
+"""Until when this worker surely counts as a member: reads the coordinator's answers, stops the process when it is late.
 
 A frozen process wakes up and sends what it had in hand, although others have long owned its partitions; its stale
 changelog records would win. So the lease is checked at the last step before a produce request reaches the socket, and
@@ -61,26 +61,34 @@ class LeasedThread(SeekThread):
     async def subscribe(self, topics: Any) -> None:
         """Join the group; its coordinator exists from here on."""
         await super().subscribe(topics)
-        coordinator = self._consumer._coordinator  # noqa: SLF001
-        if getattr(coordinator, "leased", False):
-            return
-        coordinator.leased = True
-        stock = coordinator._do_heartbeat  # noqa: SLF001
-        lease: Lease = self.app.lease
+        renew_by_answers(self._consumer._coordinator, self.app.lease)  # noqa: SLF001
 
-        async def heartbeat() -> Any:
-            since = lease.now()
-            answered = await stock()
-            if answered:
-                lease.renew(since)
-            return answered
 
-        coordinator._do_heartbeat = heartbeat  # noqa: SLF001
+def renew_by_answers(coordinator: Any, lease: Lease) -> None:
+    """Renew a lease whenever the group's coordinator has answered a heartbeat, or given out partitions.
 
-    async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
-        """An assignment is an answer of the group's coordinator too."""
-        self.app.lease.renew(self.app.lease.now())
-        await super().on_partitions_assigned(assigned, generation_id)
+    It counts from before the request: a process that is frozen between the answer and its handling gains no time.
+    """
+    if getattr(coordinator, "leased", False):
+        return
+    coordinator.leased = True
+    beat, ask = coordinator._do_heartbeat, coordinator._send_req  # noqa: SLF001
+
+    async def heartbeat() -> Any:
+        since = lease.now()
+        answered = await beat()
+        if answered:
+            lease.renew(since)
+        return answered
+
+    async def send(request: Any) -> Any:
+        since = lease.now()
+        response = await ask(request)
+        if type(request).__name__.startswith("SyncGroupRequest") and for_code(response.error_code) is NoError:
+            lease.renew(since)
+        return response
+
+    coordinator._do_heartbeat, coordinator._send_req = heartbeat, send  # noqa: SLF001
 
 
 class LeasedProducer(StrictProducer):

@@ -1,9 +1,10 @@
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from streamapp.kafka import exits
-from streamapp.kafka.lease import SAFE_SHARE, Lease
+from streamapp.kafka.lease import SAFE_SHARE, Lease, renew_by_answers
 from tests.support.manual_clock import ManualClock
 
 SESSION = timedelta(seconds=10)
@@ -56,3 +57,61 @@ def test_a_late_answer_does_not_shorten_it(lease, clock):
     remaining = lease.remaining
     lease.renew(early)
     assert lease.remaining == remaining
+
+
+class SyncGroupRequest:
+    pass
+
+
+class JoinGroupRequest:
+    pass
+
+
+class Coordinator:
+    """A group's coordinator that takes a second for each answer."""
+
+    def __init__(self, clock, *, beats=True, error_code=0):
+        self._clock, self._beats, self._error_code = clock, beats, error_code
+
+    async def _do_heartbeat(self):
+        self._clock.advance(timedelta(seconds=1))
+        return self._beats
+
+    async def _send_req(self, _):
+        self._clock.advance(timedelta(seconds=1))
+        return SimpleNamespace(error_code=self._error_code)
+
+
+async def test_a_heartbeat_that_is_answered_renews_it_from_before(lease, clock):
+    coordinator = Coordinator(clock)
+    renew_by_answers(coordinator, lease)
+    assert await coordinator._do_heartbeat()
+    assert lease.remaining == SESSION * SAFE_SHARE - timedelta(seconds=1)
+
+
+async def test_partitions_that_are_given_out_renew_it_from_before(lease, clock):
+    coordinator = Coordinator(clock)
+    renew_by_answers(coordinator, lease)
+    await coordinator._send_req(SyncGroupRequest())
+    clock.advance(timedelta(seconds=5))  # frozen before the answer is handled
+    assert lease.remaining == SESSION * SAFE_SHARE - timedelta(seconds=6)
+
+
+@pytest.mark.parametrize(
+    ("request_", "answers"),
+    [(SyncGroupRequest(), {"error_code": 25}), (JoinGroupRequest(), {}), (None, {"beats": False})],
+)
+async def test_nothing_else_renews_it(lease, clock, request_, answers):
+    coordinator = Coordinator(clock, **answers)
+    renew_by_answers(coordinator, lease)
+    lease.renew(lease.now())
+    await (coordinator._do_heartbeat() if request_ is None else coordinator._send_req(request_))
+    assert lease.remaining == SESSION * SAFE_SHARE - timedelta(seconds=1)
+
+
+async def test_it_is_renewed_once_however_often_topics_are_subscribed(lease, clock):
+    coordinator = Coordinator(clock)
+    renew_by_answers(coordinator, lease)
+    once = coordinator._do_heartbeat
+    renew_by_answers(coordinator, lease)
+    assert coordinator._do_heartbeat is once
