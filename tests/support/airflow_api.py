@@ -42,6 +42,10 @@ class AirflowApi:
         """Make a run by hand."""
         self._post(f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "conf": conf, "logical_date": None})
 
+    def log_out(self) -> None:
+        """Forget the token; the next request logs in."""
+        self._client.headers.pop("Authorization", None)
+
     def close(self) -> None:
         """Close connections."""
         self._client.close()

@@ -26,7 +26,8 @@ class Broker(Kafka):
     @property
     def client(self) -> dict[str, str]:
         """What a Confluent client needs to reach it, and to bear its absence in silence."""
-        return {**super().client, "log_level": "0"}
+        # A broker that wakes up knows no partition for a moment; a client would believe it for five minutes.
+        return {**super().client, "log_level": "0", "topic.metadata.refresh.interval.ms": "1000"}
 
     def freeze(self) -> None:
         """Stop its clock hands: connections stay, and nobody answers."""
