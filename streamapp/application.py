@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
-from streamapp.agents import control, follower, pruner, rebalance, sequencer, settle, sink
+from streamapp.agents import control, follower, pruner, rebalance, sequencer, settle, sink, vitals
 from streamapp.agents.parts import Parts
 from streamapp.airflow.api_v2 import AirflowV2
 from streamapp.airflow.limit import Limit
@@ -139,7 +139,6 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
     )
     dispatches = PullChannel(app, available=lambda: sink.available(parts), take=lambda: sink.take(parts))
     parts.wake = dispatches.wake
-    app.prepare = lambda: prepare(settings, outcomes, outlet, clock)
 
     sequencer.register(app, commands, parts)
     settle.register(app, results, parts)
@@ -149,7 +148,8 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
     forgetting = Pruner(parts.partitions, parts.folds, clock, retention=settings.retention)
     pruner.register(app, parts, forgetting)
     rebalance.register(app, parts)
-    pages.register(
+    signs = vitals.Vitals(app, parts)
+    worker = pages.register(
         app,
         settings,
         clock=clock,
@@ -162,7 +162,15 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
         followed=lambda: parts.follower.following,
         passed_over=lambda: parts.passed_over,
         pruned=lambda: forgetting.pruned,
+        untaken=lambda: signs.untaken,
     )
+    watch_over = vitals.register(app, parts, signs, worker.figures)
+
+    async def begin() -> None:
+        await watch_over()
+        await prepare(settings, outcomes, outlet, clock)
+
+    app.prepare = begin
     tables.register(app.web.web_app.router, table.snapshot)
     return app
 

@@ -1,6 +1,7 @@
 """Serves what the worker knows on Faust's own web server. Reads the worker's parts, writes nothing."""
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 from aiohttp import web
 
@@ -34,8 +35,9 @@ def register(
     followed: Callable[[], Mapping[str, int]],
     passed_over: Callable[[], int],
     pruned: Callable[[], int],
-) -> None:
-    """Add all routes to the app's web server; it answers from the worker's start on.
+    untaken: Callable[[], Mapping[str, timedelta]],
+) -> Worker:
+    """Add all routes to the app's web server; it answers from the worker's start on. Returns what it shows.
 
     Args:
         app: The worker's app.
@@ -50,6 +52,7 @@ def register(
         followed: Runs that are watched, by DAG.
         passed_over: How many records could not be read.
         pruned: How many commands were forgotten.
+        untaken: Topics whose records nobody takes in, and for how long.
     """
 
     def membership() -> Membership:
@@ -77,9 +80,11 @@ def register(
         followed=followed,
         passed_over=passed_over,
         pruned=pruned,
+        untaken=untaken,
     )
     html = Html(settings.app_id, settings.airflow_url)
     add_routes(app.web.web_app, worker, Peers(lambda: app.http_client), html)
+    return worker
 
 
 def add_routes(web_app: web.Application, worker: Worker, peers: Peers, html: Html) -> None:

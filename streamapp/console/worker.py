@@ -52,6 +52,7 @@ class Worker:
     """Runs that are watched, by DAG."""
     passed_over: Callable[[], int]
     pruned: Callable[[], int]
+    untaken: Callable[[], Mapping[str, timedelta]] = dict
     _progress: Progress = field(default_factory=Progress)
 
     def figures(self) -> Figures:
@@ -65,6 +66,7 @@ class Worker:
             restoring=member.restoring,
             accepting=self.partitions.accepting,
             stalled=self._progress.look(folds.open, folds.acked, self.clock.monotonic()),
+            untaken=self.untaken(),
             partitions=tuple(sorted(partition.number for partition in self.partitions)),
             folds_open=folds.open,
             folds_acked=folds.acked,

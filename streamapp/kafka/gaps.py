@@ -113,6 +113,11 @@ class Gaps:
         with self._lock:
             self._committed.update(offsets)
 
+    def in_hand(self) -> dict[TP, tuple[int, int]]:
+        """Of each source partition: the next offset to be folded, and the one after the last that the client gave."""
+        with self._lock:
+            return {tp: (offset, self._returned[tp]) for tp, offset in self._next.items()}
+
     def offsets(self) -> dict[TP, tuple[int, int]]:
         """Of each source partition: the next offset to be folded, and the committed one."""
         with self._lock:

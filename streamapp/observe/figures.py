@@ -24,6 +24,8 @@ class Figures:
     """Whether the index is rebuilt, so that events are folded and runs started."""
     stalled: timedelta = timedelta(0)
     """For how long folds have been under way without one of them ending."""
+    untaken: Mapping[str, timedelta] = field(default_factory=dict)
+    """Topics with records that may be taken in, by name: for how long none of them has been."""
     partitions: tuple[int, ...] = ()
     """The partitions it owns."""
     folds_open: int = 0

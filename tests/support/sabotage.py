@@ -9,17 +9,24 @@ with the guard has to fail without it.
 import asyncio
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from aiokafka.consumer import fetcher
 from aiokafka.producer import sender
 
 import streamapp
-from streamapp.agents import rebalance
+from streamapp.agents import pruner, rebalance, sequencer, vitals
+from streamapp.agents.parts import Parts
 from streamapp.core.effects import Track
 from streamapp.dispatch.fold import Folds
+from streamapp.dispatch.follow import Follower
+from streamapp.dispatch.trigger import Trigger
 from streamapp.kafka import commit, exits, fetch, gaps, lease, recovery, seek, store, transport
+from streamapp.observe import health
+from streamapp.wire.outcomes import OutcomeCodec
 
 # Faults
 
@@ -126,6 +133,91 @@ def lost_changelog() -> None:
         return fetched
 
     fetch.FetchThread._fetch_records = fetch_and_lose
+
+
+def broken_follower() -> None:
+    """The task that follows runs ends with an error once there is one."""
+    _break(Follower, "_poll")
+
+
+def broken_pruner() -> None:
+    """The task that forgets ends with an error."""
+    _break(pruner, "turn")
+
+
+def broken_sink() -> None:
+    """No dispatch can be tried."""
+    _break(Trigger, "run")
+
+
+def broken_settle() -> None:
+    """No observation can be folded."""
+    _break(OutcomeCodec, "decode")
+
+
+def _break(owner: Any, name: str) -> None:
+    def raise_(*_: Any, **__: Any) -> None:
+        raise RuntimeError(f"{name} is broken on purpose")
+
+    setattr(owner, name, raise_)
+
+
+def blocked_loop() -> None:
+    """The event loop stands still after the first fold."""
+    stock = Parts.fold
+
+    def fold(*args: Any) -> None:
+        stock(*args)
+        threading.Event().wait()
+
+    Parts.fold = fold
+
+
+def lost_acknowledgement() -> None:
+    """Nobody hears that the first row of all is in the changelog."""
+    stock = store.Rows.append
+    lost: list[Any] = []
+
+    def append(*args: Any) -> Any:
+        sent = stock(*args)
+        if not lost:
+            lost.append(asyncio.get_running_loop().create_future())
+            return lost[0]
+        return sent
+
+    store.Rows.append = append
+
+
+def deaf_sequencer() -> None:
+    """No command is ever taken in."""
+
+    async def receive(*_: Any) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    sequencer.receive = receive
+
+
+def dead_fetcher() -> None:
+    """Kafka's client stops fetching after the first fetch, as it does after an error of its own."""
+    stock = fetcher.Fetcher._proc_fetch_request
+    fetched: list[Any] = []
+
+    async def once(*args: Any) -> Any:
+        answer = await stock(*args)
+        if fetched:
+            raise RuntimeError("the fetcher is broken on purpose")
+        fetched.append(answer)
+        return answer
+
+    fetcher.Fetcher._proc_fetch_request = once
+
+
+def quick_vitals() -> None:
+    """What makes no progress is given up soon."""
+    vitals.LOOK_EVERY = timedelta(seconds=0.5)
+    vitals.TICK_EVERY = timedelta(seconds=0.2)
+    vitals.LOOP_STUCK_AFTER = timedelta(seconds=6)
+    health.STALLED_AFTER = timedelta(seconds=8)
 
 
 def short_grace() -> None:
@@ -286,6 +378,12 @@ def without_rebuild_guard() -> None:
 def without_recreation_check() -> None:
     """Offsets that a topic never had are believed."""
     seek._recreated = lambda *_: None
+
+
+def without_vitals() -> None:
+    """Nobody looks whether the worker makes progress."""
+    vitals.give_up_if = lambda *_: None
+    vitals.Pulse.start = lambda *_: None
 
 
 def without_exit() -> None:

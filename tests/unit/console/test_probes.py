@@ -35,9 +35,10 @@ async def test_a_failed_send_is_the_end(bench):
         assert answer == {"ok": False, "problems": ["folding has stopped: the changelog refused a row"]}
 
 
-async def test_a_lapsed_membership_is_the_end(bench):
+async def test_a_lapsed_membership_is_waited_for(bench):
     bench.change(lease_remaining=timedelta(seconds=-1))
-    await bench.get("/health/live", status=503)
+    await bench.get("/health/live")
+    await bench.get("/health/ready", status=503)
 
 
 async def test_folds_that_never_end_are_noticed(bench):
