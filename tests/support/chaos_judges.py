@@ -75,7 +75,7 @@ def settle(scene: Scene, told: Told) -> None:
 def history(scene: Scene) -> list[str]:
     """What breaks a guarantee, by Airflow's own account and the topics."""
     scene.site.airflow.log_out()  # Airflow may have forgotten the token
-    return scene.site.violations()
+    return scene.crew.wait(lambda: _answered(scene.site.violations))
 
 
 def tables(scene: Scene) -> list[str]:

@@ -71,7 +71,12 @@ class Load:
         self.sent: dict[Place, Draft] = {}
         """What Kafka has acknowledged."""
         self.problems: list[str] = []
-        for_ever = {"message.timeout.ms": 0, "reconnect.backoff.max.ms": 1000}
+        # A broker that wakes up knows no partition for a moment; the producer would believe it for five minutes.
+        for_ever = {
+            "message.timeout.ms": 0,
+            "topic.metadata.refresh.interval.ms": 1000,
+            "reconnect.backoff.max.ms": 1000,
+        }
         safely = {"enable.idempotence": True, "partitioner": "murmur2_random"}
         self._producer = Producer({**kafka.client, **safely, **for_ever})
         self._topic = site.name

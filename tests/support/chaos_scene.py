@@ -26,8 +26,7 @@ class Broker(Kafka):
     @property
     def client(self) -> dict[str, str]:
         """What a Confluent client needs to reach it, and to bear its absence in silence."""
-        # A broker that wakes up knows no partition for a moment; a client would believe it for five minutes.
-        return {**super().client, "log_level": "0", "topic.metadata.refresh.interval.ms": "1000"}
+        return {**super().client, "log_level": "0"}
 
     def freeze(self) -> None:
         """Stop its clock hands: connections stay, and nobody answers."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import httpx
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 from fastavro import schemaless_reader
 
 HEADER = struct.Struct(">bI")
@@ -40,24 +40,46 @@ class TopicReader:
     def __init__(self, client: dict[str, str], topic: str) -> None:
         self._topic = topic
         # Each question for the ends waits behind a fetch.
-        settings = {"group.id": "reader", "enable.auto.commit": False, "fetch.wait.max.ms": 10}
-        self._consumer = Consumer({**client, **settings})
+        self._settings = {**client, "group.id": "reader", "enable.auto.commit": False, "fetch.wait.max.ms": 10}
+        self._consumer = Consumer(self._settings)
         partitions = self._consumer.list_topics(topic, timeout=20).topics[topic].partitions
         self._positions = dict.fromkeys(partitions, 0)
-        self._consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+        self._assign()
         self._records: list[Record] = []
 
     def read(self) -> list[Record]:
-        """Everything up to the end as it is now."""
+        """Everything up to the end as it is now.
+
+        Raises:
+            KafkaException: the broker does not answer. The next reading asks it with a new client: the old one may
+                believe for minutes what a broker said that was just starting.
+        """
+        try:
+            self._read()
+        except KafkaException:
+            self._consumer.close()
+            self._consumer = Consumer(self._settings)
+            self._assign()
+            raise
+        return list(self._records)
+
+    def _read(self) -> None:
         deadline = time.monotonic() + READ_WITHIN_SECONDS
         ends = {number: self._end(number) for number in self._positions}
         while any(self._positions[number] < end for number, end in ends.items()):
             assert time.monotonic() < deadline, f"{self._topic}: at {self._positions}, its ends are {ends}"
             for message in self._consumer.consume(1000, timeout=0.1):
-                assert message.error() is None, message.error()
+                if message.error() is not None:
+                    raise KafkaException(message.error())
                 self._positions[message.partition()] = message.offset() + 1
                 self._records.append(_record(message))
-        return list(self._records)
+
+    def _assign(self) -> None:
+        places = [
+            TopicPartition(self._topic, number, position or OFFSET_BEGINNING)
+            for number, position in self._positions.items()
+        ]
+        self._consumer.assign(places)
 
     def close(self) -> None:
         """Close the connection."""
