@@ -52,7 +52,7 @@ def measure(site: Installation, kafka: Kafka, entries: int, repeats: int) -> Non
     """Print the figures for one size of the table."""
     site.create_topics()
     remember(site, kafka, entries)
-    one, two = site.start_workers("one", "two")
+    one, two = site.worker("one"), site.worker("two")
     for kind in (signal.SIGTERM, signal.SIGKILL):
         for warmth in ("cold", "warm") if kind is signal.SIGTERM and entries else ("warm",):
             found = [takeover(site, one, two, kind) for _ in range(1 if warmth == "cold" else repeats)]
