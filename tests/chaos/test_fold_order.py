@@ -11,6 +11,7 @@ from tests.support.eventually import eventually
 from tests.support.installation import Draft, Installation, command, place_of
 from tests.support.stack import Kafka
 from tests.support.tables import committed
+from tests.support.worker import Worker
 
 Install = Callable[..., Installation]
 
@@ -56,24 +57,26 @@ def test_without_each_wait_something_is_forgotten(install: Install, kafka: Kafka
 # Partitions are given up only with nothing under way, called DRAIN
 
 
-def hand_over(installation: Installation, *sabotage: str) -> bool:
-    """Let a second worker join while the first has rows on their way; answer whether the first stays."""
+def hand_over(installation: Installation, *sabotage: str) -> tuple[Worker, list[Draft]]:
+    """Let a second worker join while the first has rows on their way; answer the first, and what was sent."""
     first = installation.worker("first", "slow_changelog", *sabotage)
     first.start()
     sent = installation.send(*[command(b"k%d" % (n % 40), id=f"c{n}", seconds=0.5) for n in range(80)])
-    second = installation.worker("second")
-    second.start()
-    installation.endings(sent, seconds=90)
-    assert installation.violations() == []
-    return first.running
+    installation.worker("second").start(wait=False)
+    return first, sent
 
 
 def test_a_join_under_load_ends_nobody(install: Install) -> None:
-    assert hand_over(install())
+    installation = install()
+    first, sent = hand_over(installation)
+    installation.endings(sent, seconds=90)
+    assert installation.violations() == []
+    assert first.running
 
 
 def test_without_draining_the_worker_has_to_leave(install: Install) -> None:
-    assert not hand_over(install(), "without_drain")
+    first, _ = hand_over(install(), "without_drain")
+    assert first.wait(seconds=60) != 0
 
 
 # What the worker before has seen is folded first

@@ -172,7 +172,7 @@ def test_without_looking_who_writes_it_goes_on(install: Install) -> None:
 def take_in_while_airflow_is_away(installation: Installation, *sabotage: str) -> int:
     """Send a lot while nobody answers for Airflow; return how many commands the worker takes in."""
     installation.send(*[command(None, id=f"c{n}") for n in range(MANY)])
-    worker = installation.worker("one", *sabotage, ready_limit="20", airflow_url=NOBODY)
+    worker = installation.worker("one", "small_buffers", *sabotage, ready_limit="20", airflow_url=NOBODY)
     worker.start()
 
     def settled() -> int:

@@ -24,7 +24,7 @@ from streamapp.core.effects import Track
 from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.follow import Follower
 from streamapp.dispatch.trigger import Trigger
-from streamapp.kafka import commit, exits, fetch, gaps, lease, recovery, seek, store, transport
+from streamapp.kafka import commit, dispatches, exits, fetch, gaps, lease, recovery, seek, store, transport
 from streamapp.observe import health
 from streamapp.wire.outcomes import OutcomeCodec
 
@@ -218,6 +218,11 @@ def quick_vitals() -> None:
     vitals.TICK_EVERY = timedelta(seconds=0.2)
     vitals.LOOP_STUCK_AFTER = timedelta(seconds=6)
     health.STALLED_AFTER = timedelta(seconds=8)
+
+
+def small_buffers() -> None:
+    """Few records are fetched before they can be folded."""
+    dispatches.MAX_POLL_RECORDS, dispatches.STREAM_BUFFER = 50, 200
 
 
 def short_grace() -> None:
