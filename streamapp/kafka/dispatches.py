@@ -17,6 +17,8 @@ from streamapp.settings import Settings
 
 MAX_POLL_RECORDS = 500
 """Records of one fetch, all partitions together."""
+COMMIT_EVERY_SECONDS = 1.0
+"""What was done since is done again, without an effect, after a crash."""
 LINGER_SECONDS = 0.002
 """Records of so long go to the broker together: a third less work for it, a fifth less here."""
 STREAM_BUFFER = 10 * MAX_POLL_RECORDS
@@ -46,7 +48,7 @@ def new_app(settings: Settings, clock: Clock, **overrides: Any) -> DurableApp:
         topic_disable_leader=True,
         table_standby_replicas=0,
         consumer_auto_offset_reset="earliest",
-        broker_commit_interval=1.0,
+        broker_commit_interval=COMMIT_EVERY_SECONDS,
         broker_max_poll_records=MAX_POLL_RECORDS,
         broker_max_poll_interval=ONE_DAY_SECONDS,
         broker_session_timeout=settings.session_timeout.total_seconds(),

@@ -421,7 +421,7 @@ def test_an_outage_of_the_broker_loses_nothing(install: Install, own_kafka: Kafk
 
 def test_without_a_grace_it_would_wait_for_the_broker(install: Install, own_kafka: Kafka) -> None:
     installation = install(kafka=own_kafka)
-    worker = installation.worker("one", "without_exit")
+    worker = installation.worker("one", "rare_commits", "without_exit")
     worker.start()
     installation.endings(installation.send(*commands(4)))
     own_kafka.kill()

@@ -225,6 +225,11 @@ def small_buffers() -> None:
     dispatches.MAX_POLL_RECORDS, dispatches.STREAM_BUFFER = 50, 200
 
 
+def rare_commits() -> None:
+    """Nothing is committed before the end."""
+    dispatches.COMMIT_EVERY_SECONDS = 3600.0
+
+
 def short_grace() -> None:
     """A worker that does not end is not waited for as long."""
     stock = exits.exit_later
