@@ -106,7 +106,7 @@ def count_operations(path: Path) -> None:
 
 def main() -> None:
     """Run Faust."""
-    application.new_airflow = lambda _, clock: InstantAirflow(clock)
+    application.connect = lambda _, clock: InstantAirflow(clock)
     if path := os.environ.get("COUNTS_FILE"):
         count_operations(Path(path))
     streamapp.app.main()

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec
 
 from streamapp.agents import control, follower, pruner, rebalance, sequencer, settle, sink, vitals
 from streamapp.agents.parts import Parts
-from streamapp.airflow.api_v2 import AirflowV2
+from streamapp.airflow.connect import connect
 from streamapp.airflow.limit import Limit
 from streamapp.airflow.port import AirflowPort
 from streamapp.clock import Clock, SystemClock
@@ -82,27 +82,10 @@ def worker_app() -> DurableApp:
         settings = load_settings()
         clock = SystemClock()
         gc.set_threshold(*GC_THRESHOLDS)
-        return create_app(settings, new_airflow(settings, clock), clock)
+        return create_app(settings, connect(settings, clock), clock)
     except ConfigError as error:
         sys.stderr.write(f"streamapp: {error}\n")
         raise SystemExit(exits.CONFIG) from None
-
-
-def new_airflow(settings: Settings, clock: Clock) -> AirflowPort:
-    """The adapter to the Airflow of the settings.
-
-    Raises:
-        ConfigError: the log-in is not set.
-    """
-    if settings.airflow_username is None or settings.airflow_password is None:
-        raise ConfigError("STREAMAPP_AIRFLOW_USERNAME and STREAMAPP_AIRFLOW_PASSWORD must be set: Airflow's log-in")
-    return AirflowV2(
-        settings.airflow_url,
-        username=settings.airflow_username,
-        password=settings.airflow_password.get_secret_value(),
-        clock=clock,
-        request_timeout=settings.airflow_timeout,
-    )
 
 
 def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> DurableApp:

@@ -4,6 +4,7 @@ Environment over `streamapp.toml` over the properties file over defaults. Nothin
 and nothing when a `Settings` is built by hand.
 """
 
+import json
 import logging
 import os
 import re
@@ -53,6 +54,8 @@ _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _ROUTE = r"\[\[?\s*route\b|route\s*="
+_HEADER = re.compile(r"[A-Za-z0-9_-]+")
+_OWN_HEADERS = {"accept", "content-length", "content-type", "host", "transfer-encoding", "connection"}
 _LONGEST_NAME = 249
 """Kafka's limit for the name of a topic."""
 
@@ -104,6 +107,32 @@ def _address(value: str) -> str:
 def _user_info(value: SecretStr) -> SecretStr:
     if ":" not in value.get_secret_value():
         raise ValueError("must be <user or API key>:<password or secret>")
+    return value
+
+
+def _json(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:  # its text would show a part of the value
+        raise ValueError('must be a JSON object such as {"X-Api-Key": "…"}') from None
+
+
+def _header_value(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text or not text.isascii() or not text.isprintable():
+        raise ValueError("must be one line of ASCII")
+    return value
+
+
+def _headers(value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    for name, text in value.items():
+        if not _HEADER.fullmatch(name):
+            raise ValueError("must have names of headers: letters, digits and -")
+        if name.lower() in _OWN_HEADERS:
+            raise ValueError(f"must not have {name}: it is made for each request")
+        _header_value(text)
     return value
 
 
@@ -167,10 +196,18 @@ class Settings(BaseModel):
 
     airflow_url: HttpAddress = "http://127.0.0.1:8080"
     """Airflow's address, without /api."""
+    airflow_api: Literal["auto", "v1", "v2"] = "auto"
+    """Airflow's REST API: v1 of Airflow 2, v2 of Airflow 3; auto asks Airflow for its version."""
     airflow_username: str | None = None
     """The user that triggers runs."""
     airflow_password: SecretStr | None = None
     """That user's password."""
+    airflow_token: Annotated[SecretStr, AfterValidator(_header_value)] | None = None
+    """A bearer token that is taken as it is, instead of user and password."""
+    airflow_headers: Annotated[dict[str, SecretStr], BeforeValidator(_json), AfterValidator(_headers)] = {}
+    """Headers for every request, for what stands before Airflow: a JSON object (a table in TOML) of texts."""
+    airflow_ca_file: FilePath | None = None
+    """A file with the certificates (PEM) that Airflow's own must be signed by; default: those of the machine."""
     airflow_max_in_flight: Annotated[int, Field(ge=1, le=1000)] = 8
     """Requests to Airflow under way at a time, all workers together."""
     airflow_timeout: Duration = timedelta(seconds=30)
@@ -203,6 +240,11 @@ class Settings(BaseModel):
         for one, other in (("sasl_username", "sasl_password"), ("airflow_username", "airflow_password")):
             if (getattr(self, one) is None) != (getattr(self, other) is None):
                 raise ValueError(f"{variable(one)} and {variable(other)} must be set together")
+        if self.airflow_token is not None and self.airflow_username is not None:
+            raise ValueError(f"{variable('airflow_token')} and {variable('airflow_username')} exclude each other")
+        logs_in = self.airflow_token is not None or self.airflow_username is not None
+        if logs_in and any(name.lower() == "authorization" for name in self.airflow_headers):
+            raise ValueError(f"{variable('airflow_headers')} must not have Authorization beside another log-in")
         if self.security_protocol.startswith("SASL") and self.sasl_username is None:
             needed = f"{variable('sasl_username')} and {variable('sasl_password')}"
             raise ValueError(f"{variable('security_protocol')}={self.security_protocol} needs {needed}")

@@ -1,5 +1,6 @@
-"""Airflow's answers in HTTP, read into the types of the port. Reads responses of API v2, writes nothing."""
+"""Airflow's answers in HTTP, read into the types of the port. Reads responses of API v1 and v2, writes nothing."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -38,6 +39,8 @@ def to_trigger_answer(answer: httpx.Response, dag_id: str) -> TriggerAnswer:
                 return Created(parse_run(document_of(answer)))
             except AirflowUnavailable as error:
                 return Uncertain(str(error))
+        case 409 if detail and "logical date:" in detail:  # Airflow 2: another run was asked for in this microsecond
+            return TurnedAway(f"Airflow answers {text}")
         case 409:
             return Exists()
         case 404 if is_missing(answer, dag_id):
@@ -82,7 +85,7 @@ def detail_of(answer: httpx.Response) -> str | None:
         detail = "; ".join(parts)
     elif isinstance(detail, dict):
         detail = detail.get("reason") or detail.get("message")
-    return str(detail)[:DETAIL_LENGTH]
+    return None if detail is None else str(detail)[:DETAIL_LENGTH]
 
 
 def is_missing(answer: httpx.Response, name: str) -> bool:
@@ -94,6 +97,11 @@ def is_missing(answer: httpx.Response, name: str) -> bool:
     except (ValueError, KeyError, TypeError):
         return False
     return f"`{name}`" in detail or f"'{name}'" in detail
+
+
+def is_elsewhere(answer: httpx.Response) -> bool:
+    """Whether this is the 404 of an address that isn't there, rather than of a DAG or a run: those are quoted."""
+    return answer.status_code == 404 and not re.search(r"[`'].*[`']", detail_of(answer) or "", re.DOTALL)
 
 
 def is_stale_token(answer: httpx.Response) -> bool:
@@ -117,7 +125,8 @@ def parse_run(document: Any) -> DagRun:
             run_id=document["dag_run_id"],
             state=DagRunState(document["state"]),
             conf=document["conf"] or {},
-            created_at=_parse_time(document["run_after"]),
+            # Airflow 2 dates a run by the moment of its POST, unless the POST names another date: ours never do.
+            created_at=_parse_time(document["run_after"] if "run_after" in document else document["logical_date"]),
             started_at=_parse_time(document["start_date"]),
             ended_at=_parse_time(document["end_date"]),
         )

@@ -1,10 +1,10 @@
-"""The log-in to Airflow. Reads user name and password, writes `POST /auth/token`; keeps one token fresh for all."""
+"""The log-in to Airflow. Reads user and password, or what is sent as it is; writes `POST /auth/token`."""
 
 import asyncio
 import base64
 import json
 import logging
-from typing import Any
+from typing import Any, Protocol
 
 from streamapp.airflow.connection import Connection, NotSent
 from streamapp.airflow.port import AirflowUnavailable
@@ -25,6 +25,44 @@ TOO_MANY_REQUESTS = 429
 _REFUSALS = frozenset({400, 401, 403, 422})
 
 
+class Credentials(Protocol):
+    """What makes the header `Authorization`."""
+
+    @property
+    def known(self) -> str | None:
+        """The header where it needs no log-in, for questions that Airflow answers to everybody."""
+
+    async def header(self) -> str | None:
+        """The header that Airflow should take.
+
+        Raises:
+            NotSent: There is none now.
+        """
+
+    def reject(self, header: str | None) -> bool:
+        """Note that Airflow does not take this header; whether another one can be had."""
+
+
+class Fixed:
+    """One header for ever: basic auth, a bearer token that somebody else made, or none."""
+
+    def __init__(self, header: str | None) -> None:
+        self.known = header
+
+    async def header(self) -> str | None:
+        """The header."""
+        return self.known
+
+    def reject(self, header: str | None) -> bool:  # noqa: ARG002
+        """There is no other."""
+        return False
+
+
+def basic(username: str, password: str) -> Fixed:
+    """A user and a password with every request."""
+    return Fixed("Basic " + base64.b64encode(f"{username}:{password}".encode()).decode())
+
+
 class Login:
     """A bearer token, fetched when it is needed and ahead of its end; one log-in at a time, whoever waits for it.
 
@@ -34,6 +72,8 @@ class Login:
         password: Never shown: not in a log, not in an error.
         clock: For the token's age.
     """
+
+    known = None
 
     def __init__(self, connection: Connection, username: str, password: str, clock: Clock) -> None:
         self._connection = connection
@@ -47,25 +87,26 @@ class Login:
         self._retry_at: float | None = None
         self._refused = False
 
-    async def token(self) -> str:
-        """A token that Airflow should take.
+    async def header(self) -> str:
+        """A token that Airflow should take, as its header has it.
 
         Raises:
             NotSent: Airflow did not answer the log-in, or refused it.
         """
         if (token := self._fresh()) is not None:
-            return token
+            return f"Bearer {token}"
         async with self._lock:
             if (token := self._fresh()) is not None:
-                return token
+                return f"Bearer {token}"
             if self._retry_at is not None and self._clock.monotonic() < self._retry_at:
                 raise NotSent(self._failure)
-            return await self._log_in()
+            return f"Bearer {await self._log_in()}"
 
-    def reject(self, token: str) -> None:
-        """Note that Airflow no longer takes this token; the next `token()` logs in again."""
-        if token == self._token:
+    def reject(self, header: str | None) -> bool:
+        """Note that Airflow no longer takes this token; the next `header()` logs in again."""
+        if header == f"Bearer {self._token}":
             self._token = None
+        return True
 
     def _fresh(self) -> str | None:
         if self._renew_at is not None and self._clock.monotonic() >= self._renew_at:
@@ -94,7 +135,7 @@ class Login:
         except (ValueError, KeyError, TypeError):
             token = None
         if not isinstance(token, str):
-            raise self._failed("log-in: /auth/token gives no token; is it an Airflow 3?", PAUSE_AFTER_SILENCE_SECONDS)
+            raise self._failed("log-in: /auth/token gives no token", PAUSE_AFTER_SILENCE_SECONDS)
         if self._refused:
             self._refused = False
             _log.info("Airflow takes the log-in of %s again", self._username, extra={"action": "login_accepted"})

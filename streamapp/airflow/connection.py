@@ -1,6 +1,7 @@
 """Requests to Airflow, each bounded in time. Reads and writes HTTP; tells "surely not sent" from "no answer"."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -29,6 +30,8 @@ class Connection:
         url: Where Airflow's pages are, with its path prefix if it has one.
         connect_timeout: For opening a connection, and for waiting for a free one.
         request_timeout: For a whole request, however slowly its answer trickles in.
+        headers: Sent with every request, for what stands before Airflow; never shown.
+        trust: Whose certificates are taken; default: those that the machine trusts.
         transport: Another way to carry requests, for tests.
 
     Raises:
@@ -41,6 +44,8 @@ class Connection:
         *,
         connect_timeout: timedelta,
         request_timeout: timedelta,
+        headers: Mapping[str, str] | None = None,
+        trust: ssl.SSLContext | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         connect = connect_timeout.total_seconds()
@@ -49,7 +54,8 @@ class Connection:
             base_url=_checked(url),
             timeout=httpx.Timeout(self._request_seconds, connect=connect, pool=connect),
             limits=httpx.Limits(keepalive_expiry=KEEP_IDLE_SECONDS),
-            headers={"User-Agent": "streamapp", "Accept": "application/json"},
+            headers={"User-Agent": "streamapp", "Accept": "application/json", **(headers or {})},
+            verify=trust if trust is not None else True,
             transport=transport,
         )
 
@@ -60,7 +66,7 @@ class Connection:
         *,
         content: bytes | None = None,
         params: Mapping[str, int | str] | None = None,
-        token: str | None = None,
+        authorization: str | None = None,
     ) -> httpx.Response:
         """Send a request and read its whole answer.
 
@@ -69,15 +75,15 @@ class Connection:
             path: Below the address, with everything in it escaped.
             content: A JSON document.
             params: The query.
-            token: A bearer token.
+            authorization: The log-in, as its header has it.
 
         Raises:
             NotSent: It surely had no effect.
             NoAnswer: Nobody knows whether it had an effect.
         """
         headers = {"Content-Type": "application/json"} if content is not None else {}
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
+        if authorization is not None:
+            headers["Authorization"] = authorization
         try:
             async with asyncio.timeout(self._request_seconds):
                 return await self._client.request(method, path, content=content, params=params, headers=headers)

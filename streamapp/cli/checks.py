@@ -2,13 +2,17 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
-from streamapp.core.errors import Unavailable
+from streamapp.airflow.chosen import ChosenAirflow
+from streamapp.airflow.connect import connect
+from streamapp.airflow.port import AirflowUnavailable
+from streamapp.clock import SystemClock
+from streamapp.core.errors import ConfigError, Unavailable
 from streamapp.kafka import topics
 from streamapp.settings import Loaded, Settings, variable
 
@@ -114,23 +118,31 @@ async def registry_check(settings: Settings) -> list[Check]:
 
 async def airflow_check(settings: Settings) -> list[Check]:
     """Airflow and its scheduler are well, and the login works."""
+    try:
+        airflow = connect(settings, SystemClock())
+    except ConfigError as error:
+        return [Check("airflow login", "problem", str(error), f"set {variable('airflow_username')} and so on")]
+    try:
+        return await _airflow(settings, airflow)
+    finally:
+        await airflow.close()
+
+
+async def _airflow(settings: Settings, airflow: ChosenAirflow) -> list[Check]:
     url = settings.airflow_url
-    async with _http() as client:
-        health = await client.get(f"{url}/api/v2/monitor/health")
-        if health.status_code != httpx.codes.OK:
-            mend = f"check {variable('airflow_url')}: it is the address of an Airflow 3, without /api"
-            return [Check("airflow", "problem", f"{url} answers {_short(health)}", mend)]
-        checks = [_scheduler(url, health)]
-        if settings.airflow_username is None or settings.airflow_password is None:
-            mend = f"set {variable('airflow_username')} and {variable('airflow_password')}"
-            return [*checks, Check("airflow login", "problem", "no user is configured", mend)]
-        login = {"username": settings.airflow_username, "password": settings.airflow_password.get_secret_value()}
-        token = await client.post(f"{url}/auth/token", json=login)
-    if token.status_code == httpx.codes.CREATED:
-        return [*checks, Check("airflow login", "ok", f"{settings.airflow_username} is let in")]
-    mend = f"check {variable('airflow_username')} and {variable('airflow_password')}"
-    what = f"{settings.airflow_username} is not let in: {_short(token)}"
-    return [*checks, Check("airflow login", "problem", what, mend)]
+    try:
+        checks = [_parts(url, await airflow.parts())]
+    except AirflowUnavailable as error:
+        mend = f"start it, or check {variable('airflow_url')}: it is the address of an Airflow, without /api"
+        return [Check("airflow", "problem", f"{url}: {error}", mend)]
+    who = settings.airflow_username or ("the token" if settings.airflow_token else "who sends these headers")
+    try:
+        version = await airflow.health()
+    except AirflowUnavailable as error:
+        names = ("airflow_username", "airflow_password", "airflow_token", "airflow_headers")
+        mend = f"check {', '.join(variable(name) for name in names if getattr(settings, name))}, and the user's role"
+        return [*checks, Check("airflow login", "problem", f"{who} is not let in: {error}", mend)]
+    return [*checks, Check("airflow login", "ok", f"{who} is let in by Airflow {version}")]
 
 
 Asked = Callable[[Settings], Awaitable[list[Check]]]
@@ -156,14 +168,7 @@ async def run(name: str, ask: Asked, where: str, settings: Settings) -> list[Che
         return [Check(name, "problem", what, f"start it, or set {variable(where)}")]
 
 
-def _scheduler(url: str, health: httpx.Response) -> Check:
-    try:
-        parts: dict[str, Any] = {
-            name: part["status"] for name, part in health.json().items() if part and part["status"]
-        }
-    except (ValueError, TypeError, KeyError, AttributeError):
-        mend = f"check {variable('airflow_url')}"
-        return Check("airflow", "problem", f"{url} answers with something that is not Airflow's health", mend)
+def _parts(url: str, parts: dict[str, str]) -> Check:
     sick = [name for name, status in parts.items() if status != "healthy"]
     if sick:
         return Check("airflow", "problem", f"{url}: {', '.join(sick)} not healthy", "look at Airflow's own logs")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streamapp.airflow.api_v2 import AirflowV2
+from streamapp.airflow.connect import connect
 from streamapp.airflow.port import DagMissing
 from streamapp.clock import SystemClock
 from streamapp.core.model import Entry, Policy, Reason, RunState, Source, Status, Timings
@@ -23,7 +23,7 @@ class Desk:
 
     def __init__(self, server):
         clock = SystemClock()
-        self.airflow = AirflowV2(server.url, username=server.username, password=server.password, clock=clock)
+        self.airflow = connect(server.settings(), clock)
         app_id = f"desk-{secrets.token_hex(4)}"
         self.trigger = Trigger(
             self.airflow,
@@ -119,9 +119,9 @@ async def test_a_run_that_is_stopped_before_a_task_started_is_told_apart(desk):
     assert (outcome.result, outcome.reason) == (RunState.FAILED, Reason.RUN_NOT_STARTED)
 
 
-async def test_a_run_that_is_deleted_is_noticed(desk, operator):
+async def test_a_run_that_is_deleted_is_noticed(desk, server, operator):
     one = await desk.start(entry(1, dag_id="parked"))
-    path = f"/api/v2/dags/parked/dagRuns/{one.run_id}"
+    path = f"{server.api}/dags/parked/dagRuns/{one.run_id}"
     (await operator.delete(path)).raise_for_status()
     outcome = await desk.result(one)
     assert (outcome.result, outcome.reason) == (RunState.DELETED, Reason.RUN_DELETED)

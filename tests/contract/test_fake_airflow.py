@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from streamapp.airflow.api_v2 import AirflowV2
+from streamapp.airflow.connect import connect as connect_airflow
 from streamapp.airflow.port import (
     AirflowUnavailable,
     Created,
@@ -20,6 +20,7 @@ from streamapp.airflow.port import (
     Uncertain,
 )
 from streamapp.clock import SystemClock
+from streamapp.settings import Settings
 from tests.support.fake_airflow import FakeAirflow
 from tests.support.fake_runs import FakeDag
 from tests.support.waiting import until
@@ -42,7 +43,8 @@ async def airflow(fake):
 
 def connect(url, password, seconds=5.0):
     timeout = timedelta(seconds=seconds)
-    return AirflowV2(url, username="admin", password=password, clock=SystemClock(), request_timeout=timeout)
+    settings = Settings(airflow_url=url, airflow_username="admin", airflow_password=password, airflow_timeout=timeout)
+    return connect_airflow(settings, SystemClock())
 
 
 @pytest.mark.parametrize(

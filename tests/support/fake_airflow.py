@@ -1,4 +1,4 @@
-"""A fake Airflow 3: reads and writes the parts of API v2 that streamapp uses, with the answers of 3.3.2.
+"""A fake Airflow: reads and writes the parts of its API that streamapp uses, with the answers of 3.3.2 or 2.11.2.
 
 In a test's own loop:        async with FakeAirflow() as fake: ... fake.url
 In a thread of its own:      with FakeAirflow().in_thread() as fake: ...
@@ -25,6 +25,7 @@ from typing import Any, Self, TypeVar
 
 from aiohttp import web
 
+from tests.support import fake_v1
 from tests.support.fake_runs import ACTIVE, ENDED, FakeDag, FakeRun, FakeRuns, Problem, show
 
 VERSION = "3.3.2"
@@ -77,9 +78,10 @@ class FakeAirflow:
         peak_requests: The same for all requests.
         username, password: The only user; what tests change is asked for from then on.
         token_seconds: How long a token lives.
+        version: Airflow's; a test that changes it upgrades Airflow.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, *, version: str = VERSION) -> None:
         self.runs = FakeRuns()
         self.posts: list[Post] = []
         self.requests: Counter[str] = Counter()
@@ -88,6 +90,8 @@ class FakeAirflow:
         self.username = "admin"
         self.password = "admin-secret"
         self.token_seconds = 86400.0
+        self.version = version
+        self._v1 = fake_v1.FakeV1(self)
         self._port = port
         self._in_flight: Counter[str] = Counter()
         self._faults: list[Fault] = []
@@ -118,7 +122,8 @@ class FakeAirflow:
         self._thread = threading.get_ident()
         app = web.Application(middlewares=[self._middleware], client_max_size=2**26)
         for method, path, operation, handler in self._routes():
-            app.router.add_route(method, path, handler, name=operation if "_fake" not in path else None)
+            name = None if "_fake" in path else f"v1-{operation}" if path.startswith("/api/v1/") else operation
+            app.router.add_route(method, path, handler, name=name)
         self._runner = web.AppRunner(app, shutdown_timeout=0.0, handle_signals=False)
         await self._runner.setup()
         site = web.TCPSite(self._runner, HOST, self._port, reuse_address=True)
@@ -187,6 +192,12 @@ class FakeAirflow:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self.runs.pump)
 
+    def note_post(self, dag_id: str, run_id: str | None, conf: dict[str, Any]) -> Post:
+        """Write down a POST of a run."""
+        post = Post(datetime.now(UTC), dag_id, run_id, conf)
+        self.posts.append(post)
+        return post
+
     def _do(self, work: Callable[[], None]) -> None:
         """Do something in the server's loop, and wait for it."""
         assert self._loop is not None
@@ -217,11 +228,19 @@ class FakeAirflow:
             ("GET", run + "/taskInstances", "tasks", self._tasks),
             ("GET", "/_fake/state", "control", self._show_state),
             ("POST", "/_fake/{what}", "control", self._control),
+            ("GET", "/api/v1/version", "version", self._version),
+            ("GET", "/api/v1/dags", "dags", self._dags),
+            *self._v1.routes(),
         ]
+
+    @property
+    def _is_2(self) -> bool:
+        return self.version.startswith("2.")
 
     @web.middleware
     async def _middleware(self, request: web.Request, handler: Callable[..., Awaitable[web.Response]]) -> web.Response:
-        operation = request.match_info.route.name or ("control" if request.path.startswith("/_fake/") else "unknown")
+        name = request.match_info.route.name or ("control" if request.path.startswith("/_fake/") else "unknown")
+        operation = name.removeprefix("v1-")
         if operation == "control":
             return await handler(request)
         self.requests[operation] += 1
@@ -231,6 +250,8 @@ class FakeAirflow:
         try:
             return await self._answer(request, operation, handler)
         except Problem as problem:
+            if self._is_2:
+                return self._v1.refusal(problem)
             return web.json_response({"detail": problem.detail}, status=problem.status)
         finally:
             self._in_flight[operation] -= 1
@@ -238,10 +259,13 @@ class FakeAirflow:
     async def _answer(
         self, request: web.Request, operation: str, handler: Callable[..., Awaitable[web.Response]]
     ) -> web.Response:
-        if operation == "unknown" or "%2f" in request.rel_url.raw_path.lower():
+        ours = request.path.startswith("/api/v1/") is self._is_2
+        if not ours or operation == "unknown" or "%2f" in request.rel_url.raw_path.lower():
+            if self._is_2:
+                return web.Response(status=404, text="<h1>Airflow 404 = lots of circles</h1>", content_type="text/html")
             return web.json_response({"error": "API route not found"}, status=404)
         if operation not in OPEN:
-            self._check_token(request)
+            (self._v1.check_login if self._is_2 else self._check_token)(request)
         fault = self._take_fault(operation)
         return await (handler(request) if fault is None else self._go_wrong(fault, request, handler))
 
@@ -311,7 +335,7 @@ class FakeAirflow:
     # API v2
 
     async def _version(self, _: web.Request) -> web.Response:
-        return web.json_response({"version": VERSION, "git_version": None})
+        return web.json_response({"version": self.version, "git_version": None})
 
     async def _health(self, _: web.Request) -> web.Response:
         parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
@@ -330,8 +354,7 @@ class FakeAirflow:
         if not isinstance(conf, dict):
             message = "Input should be a valid dictionary"
             raise Problem(422, [{"type": "dict_type", "loc": ["body", "conf"], "msg": message, "input": conf}])
-        post = Post(datetime.now(UTC), request.match_info["dag_id"], body.get("dag_run_id"), conf)
-        self.posts.append(post)
+        post = self.note_post(request.match_info["dag_id"], body.get("dag_run_id"), conf)
         run = self.runs.create(post.dag_id, post.run_id, conf)
         post.created = True
         return web.json_response(run.document())
@@ -447,14 +470,16 @@ def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-async def _serve(port: int) -> None:
-    async with FakeAirflow(port) as fake:
+async def _serve(port: int, version: str) -> None:
+    async with FakeAirflow(port, version=version) as fake:
         print(fake.url, flush=True)
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="A fake Airflow 3 for tests.")
+    parser = argparse.ArgumentParser(description="A fake Airflow for tests.")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--airflow", default=VERSION, help="its version")
+    arguments = parser.parse_args()
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(parser.parse_args().port))
+        asyncio.run(_serve(arguments.port, arguments.airflow))

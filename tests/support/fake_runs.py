@@ -32,10 +32,11 @@ ORDERS = (
 class Problem(Exception):
     """An answer that isn't the thing asked for."""
 
-    def __init__(self, status: int, detail: object) -> None:
+    def __init__(self, status: int, detail: object, title: str | None = None) -> None:
         super().__init__(f"{status}: {detail}")
         self.status = status
         self.detail = detail
+        self.title = title
 
 
 @dataclass

@@ -1,6 +1,5 @@
-"""How answers are read. What Airflow really answers is for the contract tests."""
+"""How answers are read, where both versions are alike too. What Airflow really answers is for the contract tests."""
 
-import asyncio
 import json
 import logging
 from datetime import UTC, datetime
@@ -8,7 +7,6 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from streamapp.airflow.api_v2 import AirflowV2
 from streamapp.airflow.port import (
     AirflowUnavailable,
     Created,
@@ -20,7 +18,7 @@ from streamapp.airflow.port import (
     Uncertain,
 )
 from streamapp.core.model import Reason
-from tests.support.manual_clock import ManualClock
+from tests.support.airflow_answers import AirflowAnswers, opened
 
 RUN = {
     "dag_id": "probe",
@@ -33,38 +31,15 @@ RUN = {
 }
 
 
-class Server:
-    """Answers log-ins, and all else as a test says; an answer may be an error."""
-
-    def __init__(self):
-        self.tokens = 0
-        self.requests = []
-        self.answers = []
-
-    async def __call__(self, request):
-        if request.url.path == "/auth/token":
-            self.tokens += 1
-            return httpx.Response(201, json={"access_token": f"token{self.tokens}"})
-        self.requests.append(request)
-        await asyncio.sleep(0)
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
 @pytest.fixture
 def server():
-    return Server()
+    return AirflowAnswers()
 
 
 @pytest.fixture
 async def airflow(server):
-    airflow = AirflowV2(
-        "http://airflow", username="ann", password="x", clock=ManualClock(), transport=httpx.MockTransport(server)
-    )
-    yield airflow
-    await airflow.close()
+    async with opened(server, "v2") as airflow:
+        yield airflow
 
 
 def detail(status, text):
@@ -177,11 +152,8 @@ async def test_a_log_in_without_an_answer_is_no_uncertain_trigger():
     def refuse(_):
         raise httpx.ReadTimeout("slow")
 
-    airflow = AirflowV2(
-        "http://airflow", username="ann", password="x", clock=ManualClock(), transport=httpx.MockTransport(refuse)
-    )
-    assert isinstance(await airflow.trigger("probe", "r1", {}), TurnedAway)
-    await airflow.close()
+    async with opened(refuse, "v2") as airflow:
+        assert isinstance(await airflow.trigger("probe", "r1", {}), TurnedAway)
 
 
 async def test_only_airflows_own_404_says_that_there_is_no_run(airflow, server):

@@ -7,7 +7,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from streamapp.airflow.auth import PAUSE_AFTER_REFUSAL_SECONDS, PAUSE_AFTER_SILENCE_SECONDS, Login
+from streamapp.airflow.auth import PAUSE_AFTER_REFUSAL_SECONDS, PAUSE_AFTER_SILENCE_SECONDS, Login, basic
 from streamapp.airflow.connection import Connection, NotSent
 from tests.support.manual_clock import ManualClock
 
@@ -17,6 +17,10 @@ PASSWORD = "hush-hush"
 def jwt(number, *, iat=1_000, exp=2_000):
     claims = base64.urlsafe_b64encode(json.dumps({"iat": iat, "exp": exp, "n": number}).encode()).rstrip(b"=").decode()
     return f"header.{claims}.signature"
+
+
+def bearer(number):
+    return f"Bearer {jwt(number)}"
 
 
 class Door:
@@ -57,38 +61,38 @@ async def login(door, clock):
 
 
 async def test_one_log_in_serves_many_requests(login, door):
-    assert {await login.token() for _ in range(5)} == {jwt(1)}
+    assert {await login.header() for _ in range(5)} == {bearer(1)}
     assert door.asked == 1
 
 
 async def test_many_at_once_share_one_log_in(login, door):
-    assert set(await asyncio.gather(*(login.token() for _ in range(20)))) == {jwt(1)}
+    assert set(await asyncio.gather(*(login.header() for _ in range(20)))) == {bearer(1)}
     assert door.asked == 1
 
 
 async def test_a_token_is_renewed_before_it_ends(login, clock):
-    await login.token()
+    await login.header()
     clock.advance(timedelta(seconds=899))  # of 1000
-    assert await login.token() == jwt(1)
+    assert await login.header() == bearer(1)
     clock.advance(timedelta(seconds=2))
-    assert await login.token() == jwt(2)
+    assert await login.header() == bearer(2)
 
 
 async def test_a_rejected_token_is_replaced_once(login, door):
-    old = await login.token()
+    old = await login.header()
     login.reject(old)
-    new = await login.token()
+    new = await login.header()
     login.reject(old)  # a slower request that carried the old one
-    assert await login.token() == new
+    assert await login.header() == new
     assert door.asked == 2
 
 
 @pytest.mark.parametrize("token", ["opaque", "a.!!!.c", "a.e30.c", jwt(1, exp=500)])
 async def test_a_token_whose_life_cannot_be_read_is_used_until_it_is_rejected(login, door, clock, token):
     door.answer = lambda _: httpx.Response(201, json={"access_token": token})
-    await login.token()
+    await login.header()
     clock.advance(timedelta(days=100))
-    assert await login.token() == token
+    assert await login.header() == f"Bearer {token}"
     assert door.asked == 1
 
 
@@ -97,7 +101,7 @@ async def test_a_refusal_is_logged_once_and_never_shows_the_password(login, door
     door.answer = lambda _: httpx.Response(422, json={"detail": f"input_value={{'password': '{PASSWORD}'}}"})
     for _ in range(3):
         with pytest.raises(NotSent, match="refuses the log-in of ann") as caught:
-            await login.token()
+            await login.header()
         assert PASSWORD not in str(caught.value)
         clock.advance(timedelta(seconds=PAUSE_AFTER_REFUSAL_SECONDS))
     assert [record.action for record in caplog.records if record.levelname == "WARNING"] == ["login_refused"]
@@ -111,7 +115,7 @@ async def test_a_log_in_that_works_again_is_logged_and_the_next_refusal_too(logi
     for answer in (lambda _: httpx.Response(401), good, lambda _: httpx.Response(401)):
         door.answer = answer
         try:
-            login.reject(await login.token())
+            login.reject(await login.header())
         except NotSent:
             clock.advance(timedelta(seconds=PAUSE_AFTER_REFUSAL_SECONDS))
     actions = [record.action for record in caplog.records if hasattr(record, "action")]
@@ -132,11 +136,18 @@ async def test_a_log_in_that_works_again_is_logged_and_the_next_refusal_too(logi
 async def test_a_failure_stands_for_a_while_for_everybody(login, door, clock, answer, pause):
     good = door.answer
     door.answer = lambda _: answer
-    results = await asyncio.gather(*(login.token() for _ in range(5)), return_exceptions=True)
+    results = await asyncio.gather(*(login.header() for _ in range(5)), return_exceptions=True)
     assert [type(result) for result in results] == [NotSent] * 5
     assert door.asked == 1
     door.answer = good
     with pytest.raises(NotSent):
-        await login.token()
+        await login.header()
     clock.advance(timedelta(seconds=pause))
-    assert await login.token() == jwt(2)
+    assert await login.header() == bearer(2)
+
+
+async def test_basic_auth_is_one_header_and_there_is_no_other():
+    credentials = basic("ann", "p:ä")
+    assert await credentials.header() == "Basic " + base64.b64encode("ann:p:ä".encode()).decode()
+    assert credentials.known == await credentials.header()
+    assert not credentials.reject(credentials.known)

@@ -34,7 +34,7 @@ def test_an_address_that_cannot_work_stops_the_start(url, tells):
 async def test_paths_stand_below_the_address_and_stay_escaped():
     seen = []
     connection = connect(lambda request: seen.append(request) or httpx.Response(200))
-    await connection.send("GET", "/api/v2/dags/a%2Bb~c%3Ad", token="t")
+    await connection.send("GET", "/api/v2/dags/a%2Bb~c%3Ad", authorization="Bearer t")
     assert str(seen[0].url) == "http://airflow/prefix/api/v2/dags/a%2Bb~c%3Ad"
     assert seen[0].headers["Authorization"] == "Bearer t"
     await connection.close()

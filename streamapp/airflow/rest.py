@@ -1,0 +1,216 @@
+"""The port to Airflow, as API v1 and v2 have it in common. Reads and writes HTTP; every answer becomes a type."""
+
+import json
+import logging
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import httpx
+
+from streamapp.airflow.answers import (
+    DETAIL_LENGTH,
+    detail_of,
+    document_of,
+    is_elsewhere,
+    is_missing,
+    is_stale_token,
+    page_of,
+    parse_run,
+    to_trigger_answer,
+    was_started,
+)
+from streamapp.airflow.auth import Credentials
+from streamapp.airflow.connection import Connection, NoAnswer
+from streamapp.airflow.port import AirflowUnavailable, DagRun, Refused, TriggerAnswer, TurnedAway, Uncertain
+from streamapp.core.model import Reason
+
+_log = logging.getLogger(__name__)
+
+PAGE = 100
+"""Rows asked for at a time: `[api] maximum_page_limit` unless an installation changes it; a lower one works too."""
+
+_DAG_ID = re.compile(r"(?!\.{1,2}$)[\w.-]{1,250}")
+
+
+class RestApi:
+    """What both versions do alike. A subclass says where they differ.
+
+    Args:
+        connection: To Airflow.
+        credentials: The log-in.
+        moved: Called when an answer says that this version of the API isn't there.
+    """
+
+    root: ClassVar[str]
+    """Where the API is."""
+    health_path: ClassVar[str]
+    list_order: ClassVar[str]
+    """How active runs are ordered, so that pages fit together."""
+    new_run: ClassVar[Mapping[str, Any]] = {}
+    """What a POST of a run says besides run id and conf."""
+    run_id: ClassVar[re.Pattern[str]]
+    """What can be asked for as a run's id."""
+
+    def __init__(
+        self, connection: Connection, credentials: Credentials, moved: Callable[[], None] = lambda: None
+    ) -> None:
+        self._connection = connection
+        self._credentials = credentials
+        self._moved = moved
+        self._forbidden = False
+
+    async def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> TriggerAnswer:
+        """Ask for a run; never raises for what Airflow or the network does."""
+        if not _DAG_ID.fullmatch(dag_id):
+            return Refused(Reason.DAG_NOT_FOUND, f"{dag_id[:DETAIL_LENGTH]!r} can't be the id of a DAG")
+        if not self.run_id.fullmatch(run_id):
+            return Refused(Reason.REFUSED_BY_AIRFLOW, f"{run_id[:DETAIL_LENGTH]!r} can't be the id of a run")
+        try:
+            content = _encode({"dag_run_id": run_id, "conf": conf, **self.new_run})
+        except (ValueError, RecursionError) as error:
+            return Refused(Reason.REFUSED_BY_AIRFLOW, f"the conf can't be sent as JSON: {error}")
+        try:
+            answer = await self._send("POST", self._runs(dag_id), content=content)
+        except NoAnswer as error:
+            return Uncertain(str(error))
+        except AirflowUnavailable as error:
+            return TurnedAway(str(error))
+        return to_trigger_answer(answer, dag_id)
+
+    async def get(self, dag_id: str, run_id: str) -> DagRun | None:
+        """A run, or None when Airflow surely has none of this id."""
+        if not _DAG_ID.fullmatch(dag_id) or not self.run_id.fullmatch(run_id):
+            return None
+        answer = await self._send("GET", self._run(dag_id, run_id))
+        if is_missing(answer, run_id):
+            return None
+        return parse_run(document_of(answer))
+
+    async def list_ended(self, dag_ids: Collection[str], since: datetime) -> Sequence[DagRun]:
+        """All runs of these DAGs that ended at `since` or later, oldest end first."""
+        return await self._list(
+            dag_ids, states=["success", "failed"], end_date_gte=since.isoformat(), order_by="end_date"
+        )
+
+    async def list_active(self, dag_ids: Collection[str]) -> Sequence[DagRun]:
+        """All queued and running runs of these DAGs."""
+        return await self._list(dag_ids, states=["queued", "running"], order_by=self.list_order)
+
+    async def any_task_started(self, dag_id: str, run_id: str) -> bool:
+        """Whether at least one task of the run was ever started; True where Airflow can't tell any more."""
+        seen = 0
+        while True:
+            params = {"limit": PAGE, "offset": seen}
+            answer = await self._send("GET", self._run(dag_id, run_id) + "/taskInstances", params=params)
+            if is_missing(answer, dag_id):
+                return True
+            page, total = page_of(document_of(answer), "task_instances")
+            if any(was_started(task) for task in page):
+                return True
+            seen += len(page)
+            if not page or seen >= total:
+                return False
+
+    async def cancel(self, dag_id: str, run_id: str) -> None:
+        """Set a run to failed, so that Airflow stops its tasks; a run that has ended or is gone stays as it is."""
+        run = await self.get(dag_id, run_id)
+        if run is None or run.state.ended:  # Airflow would turn a success into a failure
+            return
+        answer = await self._send("PATCH", self._run(dag_id, run_id), content=_encode({"state": "failed"}))
+        if not is_missing(answer, run_id):
+            document_of(answer)
+
+    async def health(self) -> str:
+        """Airflow's version, once its database is healthy and the log-in works.
+
+        The scheduler's health isn't asked for: runs are created without it and wait in Airflow.
+        """
+        if (await self.parts()).get("metadatabase") != "healthy":
+            raise AirflowUnavailable("Airflow says that its database is not healthy")
+        document_of(await self._send("GET", f"{self.root}/dags", params={"limit": 1}))
+        version = await self.version()
+        if version is None:
+            raise AirflowUnavailable("Airflow does not tell its version")
+        return version
+
+    async def parts(self) -> dict[str, str]:
+        """How Airflow's parts are by its own account; without those that it does not run."""
+        answer = document_of(await self._ask(self.health_path))
+        return {
+            name: str(part["status"]) for name, part in answer.items() if isinstance(part, dict) and part.get("status")
+        }
+
+    async def version(self) -> str | None:
+        """Airflow's version; None where this version of the API isn't."""
+        answer = await self._ask("/version")
+        if answer.status_code == 404:
+            return None
+        version = document_of(answer).get("version")
+        if not isinstance(version, str):
+            raise AirflowUnavailable("Airflow does not tell its version")
+        return version
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._connection.close()
+
+    async def _list(self, dag_ids: Collection[str], **filters: object) -> list[DagRun]:
+        if not dag_ids:  # Airflow takes an empty list for "all"
+            return []
+        runs: dict[tuple[str, str], DagRun] = {}
+        seen = 0
+        while True:
+            body = {"dag_ids": sorted(dag_ids), "page_limit": PAGE, "page_offset": seen, **filters}
+            page, total = page_of(
+                document_of(await self._send("POST", f"{self.root}/dags/~/dagRuns/list", content=_encode(body))),
+                "dag_runs",
+            )
+            for run in map(parse_run, page):
+                runs[run.dag_id, run.run_id] = run  # a run may move to a later page while pages are read
+            seen += len(page)
+            if not page or seen >= total:
+                return list(runs.values())
+
+    async def _send(
+        self, method: str, path: str, *, content: bytes | None = None, params: Mapping[str, int | str] | None = None
+    ) -> httpx.Response:
+        """Send with the log-in; once more with a new token when Airflow no longer takes this one."""
+        header = await self._credentials.header()
+        answer = await self._connection.send(method, path, content=content, params=params, authorization=header)
+        if is_stale_token(answer) and self._credentials.reject(header):
+            header = await self._credentials.header()
+            answer = await self._connection.send(method, path, content=content, params=params, authorization=header)
+        self._note_permission(method, answer)
+        if is_elsewhere(answer):
+            self._moved()
+        return answer
+
+    async def _ask(self, path: str) -> httpx.Response:
+        """Ask what Airflow tells everybody; what stands before it may want the log-in."""
+        return await self._connection.send("GET", self.root + path, authorization=self._credentials.known)
+
+    def _note_permission(self, method: str, answer: httpx.Response) -> None:
+        forbidden = answer.status_code in {401, 403}
+        if forbidden and not self._forbidden:
+            _log.warning(
+                "Airflow refuses %s %s (%s): check the log-in, and give the user a role that may read and create runs",
+                method,
+                answer.request.url.path,
+                detail_of(answer) or answer.status_code,
+                extra={"action": "airflow_forbids"},
+            )
+        if forbidden or answer.is_success:
+            self._forbidden = forbidden
+
+    def _runs(self, dag_id: str) -> str:
+        return f"{self.root}/dags/{quote(dag_id, safe='')}/dagRuns"
+
+    def _run(self, dag_id: str, run_id: str) -> str:
+        return f"{self._runs(dag_id)}/{quote(run_id, safe='')}"
+
+
+def _encode(body: Mapping[str, object]) -> bytes:
+    return json.dumps(body, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
