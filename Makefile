@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml requirements/dev.txt
 	@$(BIN)/uv pip install -q --python $(BIN)/python -e . -r requirements/dev.txt
 	@touch $@
 
-fetch: install ## Fetch Kafka, the schema registry and Airflow
+fetch: install ## Fetch Kafka, the schema registry and Airflow 3 and 2
 	@$(BIN)/python -m stack.fetch
 
 up: install ## Start the whole stack in the background

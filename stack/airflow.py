@@ -3,13 +3,12 @@
 import json
 import os
 import subprocess
-import urllib.error
 import urllib.request
 from typing import ClassVar
 
 from stack import fetch
 from stack.config import HOST, ROOT, Config, StackError
-from stack.part import Command, Part, http_problem, locked, wait_for
+from stack.part import Command, Part, http_json, http_problem, locked, wait_for
 from stack.postgres import Postgres
 from stack.secret import secret
 
@@ -58,8 +57,7 @@ class _Airflow(Part):
         """Return why a component is not healthy by Airflow's own account, or None."""
         url = f"{self.config.airflow_url}/api/v2/monitor/health"
         try:
-            with urllib.request.urlopen(url, timeout=2) as answer:
-                status = json.load(answer)[component]["status"]
+            status = http_json(url)[component]["status"]
         except OSError as error:
             return f"{url}: {getattr(error, 'reason', error)}"
         return None if status == "healthy" else f"{url} says {component} is {status or 'not there'}"

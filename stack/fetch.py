@@ -1,4 +1,4 @@
-"""Reads: the pinned poms and requirements. Writes: jars under .cache/stack and the environment .airflow-venv."""
+"""Reads: the pinned poms and requirements. Writes: jars under .cache/stack and the environments of Airflow."""
 
 import hashlib
 import shutil
@@ -13,6 +13,8 @@ from stack.part import locked
 
 AIRFLOW_VENV = ROOT / ".airflow-venv"
 AIRFLOW_REQUIREMENTS = ROOT / "requirements" / "airflow.txt"
+AIRFLOW_2_VENV = ROOT / ".airflow2-venv"
+AIRFLOW_2_REQUIREMENTS = ROOT / "requirements" / "airflow2.txt"
 
 
 def kafka() -> Path:
@@ -27,35 +29,21 @@ def registry() -> Path:
 
 def airflow() -> Path:
     """Return the environment that has Airflow, made if need be."""
-    with locked(CACHE / "airflow.lock"):
-        stamp = AIRFLOW_VENV / "requirements.sha256"
-        wanted = _digest(AIRFLOW_REQUIREMENTS)
-        if stamp.exists() and stamp.read_text() == wanted:
-            return AIRFLOW_VENV
-        shutil.rmtree(AIRFLOW_VENV, ignore_errors=True)
-        _run([sys.executable, "-m", "venv", "--without-pip", str(AIRFLOW_VENV)])
-        python = str(AIRFLOW_VENV / "bin" / "python")
-        uv = str(Path(sys.executable).with_name("uv"))
-        # Several processes import Airflow at once: compile it once instead of in each.
-        install = [
-            uv,
-            "pip",
-            "install",
-            "-q",
-            "--compile-bytecode",
-            "--python",
-            python,
-            "-r",
-            str(AIRFLOW_REQUIREMENTS),
-        ]
-        _run(install)
-        stamp.write_text(wanted)
-    return AIRFLOW_VENV
+    return _venv(AIRFLOW_VENV, AIRFLOW_REQUIREMENTS)
 
 
-def all_parts(progress: Callable[[str], None]) -> None:
+def airflow_2() -> Path:
+    """Return the environment that has Airflow 2, made if need be."""
+    return _venv(AIRFLOW_2_VENV, AIRFLOW_2_REQUIREMENTS)
+
+
+STACK: dict[str, Callable[[], Path]] = {"Kafka": kafka, "schema registry": registry, "Airflow": airflow}
+TESTS = STACK | {"Airflow 2": airflow_2}
+"""What the tests need besides."""
+
+
+def all_parts(progress: Callable[[str], None], steps: dict[str, Callable[[], Path]] = STACK) -> None:
     """Fetch everything that is missing, side by side."""
-    steps: dict[str, Callable[[], Path]] = {"Kafka": kafka, "schema registry": registry, "Airflow": airflow}
 
     def fetch(name: str) -> None:
         steps[name]()
@@ -64,6 +52,22 @@ def all_parts(progress: Callable[[str], None]) -> None:
     with ThreadPoolExecutor() as pool:
         for done in [pool.submit(fetch, name) for name in steps]:
             done.result()
+
+
+def _venv(venv: Path, requirements: Path) -> Path:
+    with locked(CACHE / f"{requirements.stem}.lock"):
+        stamp = venv / "requirements.sha256"
+        wanted = _digest(requirements)
+        if stamp.exists() and stamp.read_text() == wanted:
+            return venv
+        shutil.rmtree(venv, ignore_errors=True)
+        _run([sys.executable, "-m", "venv", "--without-pip", str(venv)])
+        python = str(venv / "bin" / "python")
+        uv = str(Path(sys.executable).with_name("uv"))
+        # Several processes import Airflow at once: compile it once instead of in each.
+        _run([uv, "pip", "install", "-q", "--compile-bytecode", "--python", python, "-r", str(requirements)])
+        stamp.write_text(wanted)
+    return venv
 
 
 def _maven(name: str) -> Path:
@@ -108,6 +112,6 @@ def _run(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     try:
-        all_parts(print)
+        all_parts(print, TESTS)
     except StackError as error:
         sys.exit(f"stack: {error}")

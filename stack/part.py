@@ -1,6 +1,7 @@
 """Reads: a part's own probes. Writes: nothing. What a part of the stack is, and the probes that parts share."""
 
 import fcntl
+import json
 import time
 import urllib.error
 import urllib.request
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from stack.config import Config, StackError
 
@@ -62,6 +63,12 @@ def http_problem(url: str, headers: Mapping[str, str] | None = None) -> str | No
         return f"{url} answers {error.code}"
     except OSError as error:
         return f"{url}: {getattr(error, 'reason', error)}"
+
+
+def http_json(url: str) -> Any:
+    """Return the document at an address; raise an OSError for any other answer."""
+    with urllib.request.urlopen(url, timeout=2) as answer:
+        return json.load(answer)
 
 
 def wait_for(part: Part, deadline_seconds: float) -> None:

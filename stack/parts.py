@@ -1,6 +1,7 @@
 """Reads: nothing. Writes: nothing. The parts by name, as the Procfile and the tests call them."""
 
 from stack.airflow import AirflowApi, AirflowDagProcessor, AirflowScheduler
+from stack.airflow2 import Airflow2Scheduler, Airflow2Web
 from stack.kafka import Kafka
 from stack.mail import Mail
 from stack.part import Part
@@ -15,3 +16,5 @@ LAYERS: tuple[tuple[type[Part], ...], ...] = (
     (Worker1, Worker2),
 )
 PARTS: dict[str, type[Part]] = {part.name: part for layer in LAYERS for part in layer}
+# Those that only tests start are not in the Procfile.
+ALL_PARTS = PARTS | {part.name: part for part in (Airflow2Web, Airflow2Scheduler)}

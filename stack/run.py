@@ -8,7 +8,7 @@ import sys
 from stack import sessions
 from stack.config import HOST, Config, StackError, variable
 from stack.part import Part
-from stack.parts import PARTS
+from stack.parts import ALL_PARTS
 
 GRACE_SECONDS = 10
 
@@ -18,7 +18,7 @@ def main() -> None:
     name = sys.argv[1]
     try:
         config = Config.from_environment()
-        part = PARTS[name](config)
+        part = ALL_PARTS[name](config)
         part.state.mkdir(parents=True, exist_ok=True)
         os.chdir(part.state)
         _log_to_file(part)

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from stack.config import ROOT
 from streamapp.settings import Settings
 from tests.support import fake_v1, stack
 from tests.support.fake_airflow import FakeAirflow
@@ -47,8 +48,15 @@ def airflow_3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def airflow_2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real Airflow 2 that has the same DAGs."""
-    with stack.Airflow2(tmp_path_factory.mktemp("airflow2"), DAGS) as airflow:
-        yield Server(airflow.url, airflow.username, airflow.password, "/api/v1")
+    directory = tmp_path_factory.mktemp("airflow2")
+    folder = directory / "dags"
+    folder.mkdir()
+    for file in (*DAGS.glob("*.py"), *(ROOT / "dags").glob("*.py")):
+        (folder / file.name).symlink_to(file)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(folder))
+        with stack.Airflow2(directory) as airflow:
+            yield Server(airflow.url, airflow.username, airflow.password, "/api/v1")
 
 
 @pytest.fixture(scope="session")

@@ -79,6 +79,7 @@ class FakeAirflow:
         username, password: The only user; what tests change is asked for from then on.
         token_seconds: How long a token lives.
         version: Airflow's; a test that changes it upgrades Airflow.
+        wanted_header: What a gateway before it asks for, or None.
     """
 
     def __init__(self, port: int = 0, *, version: str = VERSION) -> None:
@@ -91,6 +92,7 @@ class FakeAirflow:
         self.password = "admin-secret"
         self.token_seconds = 86400.0
         self.version = version
+        self.wanted_header: tuple[str, str] | None = None
         self._v1 = fake_v1.FakeV1(self)
         self._port = port
         self._in_flight: Counter[str] = Counter()
@@ -264,6 +266,8 @@ class FakeAirflow:
             if self._is_2:
                 return web.Response(status=404, text="<h1>Airflow 404 = lots of circles</h1>", content_type="text/html")
             return web.json_response({"error": "API route not found"}, status=404)
+        if self.wanted_header and request.headers.get(self.wanted_header[0]) != self.wanted_header[1]:
+            return web.Response(status=401, text="gateway: no")
         if operation not in OPEN:
             (self._v1.check_login if self._is_2 else self._check_token)(request)
         fault = self._take_fault(operation)

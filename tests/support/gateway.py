@@ -3,9 +3,10 @@
 import selectors
 import socket
 import socketserver
+import ssl
 import threading
 from contextlib import suppress
-from typing import Self
+from typing import Any, Self
 
 from stack.config import HOST
 from tests.support.stack import free_port
@@ -18,6 +19,15 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     target: int
     connections: set[socket.socket]
+    tls: ssl.SSLContext | None
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """In the connection's own thread: who does not take the certificate keeps nobody waiting."""
+        if self.tls is None:
+            super().finish_request(request, client_address)
+            return
+        with suppress(OSError), self.tls.wrap_socket(request, server_side=True) as wrapped:
+            super().finish_request(wrapped, client_address)
 
 
 class _Forward(socketserver.BaseRequestHandler):
@@ -42,12 +52,14 @@ class _Forward(socketserver.BaseRequestHandler):
 class Gateway:
     """A way to a server of this machine that can be shut and opened: nobody answers meanwhile."""
 
-    def __init__(self, target: str) -> None:
-        """Take the server's address, such as http://127.0.0.1:8081/path."""
+    def __init__(self, target: str, tls: ssl.SSLContext | None = None) -> None:
+        """Take the server's address, such as http://127.0.0.1:8081/path; with a certificate it speaks TLS."""
         start, _, rest = target.rpartition(":")
         port, slash, path = rest.partition("/")
         self._target = int(port)
         self._port = free_port()
+        self._tls = tls
+        start = start.replace("http://", "https://") if tls else start
         self.url = f"{start}:{self._port}{slash}{path}"
         self._server: _Server | None = None
 
@@ -62,7 +74,7 @@ class Gateway:
     def open(self) -> None:
         """Let connections through."""
         self._server = _Server((HOST, self._port), _Forward)
-        self._server.target, self._server.connections = self._target, set()
+        self._server.target, self._server.connections, self._server.tls = self._target, set(), self._tls
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def shut(self) -> None:

@@ -27,7 +27,7 @@ from stack.airflow import USERNAME, token
 from stack.config import HOST, PORTS, ROOT, Config, variable
 from stack.kafka import metadata_problem
 from stack.mail import mails
-from stack.parts import PARTS
+from stack.parts import ALL_PARTS
 
 _given_out: set[int] = set()
 
@@ -60,7 +60,7 @@ class PartProcess:
     deadline_seconds = 120.0  # ten times what an idle machine needs
 
     def __init__(self, name: str, config: Config) -> None:
-        self.part = PARTS[name](config)
+        self.part = ALL_PARTS[name](config)
         self.config = config
         self.log_path = config.state / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -233,12 +233,12 @@ class Airflow:
 
     username = USERNAME
     password = "airflow-secret"
+    names = ("postgres", "airflow-api", "airflow-scheduler", "airflow-dag-processor")
 
     def __init__(self, directory: Path, smtp_port: int | None = None) -> None:
         mail = {"smtp_port": str(smtp_port)} if smtp_port else {}
         self.config = private(directory, airflow_password=self.password, **mail)
-        names = ("postgres", "airflow-api", "airflow-scheduler", "airflow-dag-processor")
-        self.parts = {name: PartProcess(name, self.config) for name in names}
+        self.parts = {name: PartProcess(name, self.config) for name in self.names}
 
     def __enter__(self) -> Self:
         self.start()
@@ -276,6 +276,12 @@ class Airflow:
         """End all its processes, the database last."""
         for part in reversed(self.parts.values()):
             part.stop()
+
+
+class Airflow2(Airflow):
+    """The same as an Airflow 2."""
+
+    names = ("postgres", "airflow2-web", "airflow2-scheduler")
 
 
 @contextmanager

@@ -180,6 +180,14 @@ def test_a_wrong_value_is_one_line_that_names_it_and_how_to_mend_it(name: str, v
             {"HEARTBEAT_INTERVAL": "4s"},
             "STREAMAPP_HEARTBEAT_INTERVAL must be at most a third of STREAMAPP_SESSION_TIMEOUT",
         ),
+        (
+            {"AIRFLOW_USERNAME": "a", "AIRFLOW_PASSWORD": "b", "AIRFLOW_TOKEN": "c"},
+            "STREAMAPP_AIRFLOW_TOKEN and STREAMAPP_AIRFLOW_USERNAME exclude each other",
+        ),
+        (
+            {"AIRFLOW_TOKEN": "c", "AIRFLOW_HEADERS": '{"authorization": "d"}'},
+            "STREAMAPP_AIRFLOW_HEADERS must not have Authorization beside another log-in",
+        ),
         ({"MIN_INSYNC_REPLICAS": "2"}, "STREAMAPP_MIN_INSYNC_REPLICAS must be at most STREAMAPP_REPLICATION_FACTOR"),
     ],
 )
@@ -235,14 +243,17 @@ def test_a_toml_file_that_is_named_must_exist() -> None:
 
 
 SECRETS = ["STREAMAPP_SASL_PASSWORD", "STREAMAPP_AIRFLOW_PASSWORD", "STREAMAPP_SCHEMA_REGISTRY_USER_INFO"]
+SECRETS_ALONE = ["STREAMAPP_AIRFLOW_TOKEN", "STREAMAPP_AIRFLOW_HEADERS"]
 
 
-@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("name", SECRETS + SECRETS_ALONE)
 @given(secret=st.text("abcXYZ019:=@/", min_size=3).map(lambda text: f"hunter2{text}"))
 def test_secrets_are_in_no_error_and_no_repr(name: str, secret: str) -> None:
-    environ = {name: secret, "STREAMAPP_SASL_USERNAME": "me", "STREAMAPP_AIRFLOW_USERNAME": "me"}
-    for other in SECRETS:
-        environ.setdefault(other, "a:b")
+    environ = {name: secret}
+    if name in SECRETS:
+        environ |= {"STREAMAPP_SASL_USERNAME": "me", "STREAMAPP_AIRFLOW_USERNAME": "me"}
+        for other in SECRETS:
+            environ.setdefault(other, "a:b")
     try:
         shown = repr(read_settings(environ)) + str(load_settings(environ))
     except ConfigError as error:
@@ -263,3 +274,31 @@ def test_settings_built_by_hand_read_nothing(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_name_of_a_variable() -> None:
     assert variable("app_id") == "STREAMAPP_APP_ID"
+
+
+def test_headers_for_airflow_are_a_json_object_or_a_table() -> None:
+    as_json = load_settings({"STREAMAPP_AIRFLOW_HEADERS": '{"X-Api-Key": "hunter2"}'})
+    Path("t").write_text("[streamapp.airflow_headers]\nX-Api-Key = 'hunter2'\n")
+    as_table = load_settings({"STREAMAPP_ROUTES_FILE": "t"})
+    for settings in (as_json, as_table):
+        assert settings.airflow_headers["X-Api-Key"].get_secret_value() == "hunter2"
+        assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("value", "mend"),
+    [
+        ("X-Key: hunter2", "must be a JSON object"),
+        ('["hunter2"]', "must be a valid dictionary"),
+        ('{"X-Key": {"hunter2": 1}}', "must be"),
+        ('{"X Key": "hunter2"}', "must have names of headers"),
+        ('{"X-Key": "hunter2\\r\\nX: y"}', "must be one line of ASCII"),
+        ('{"X-Key": "hunter2é"}', "must be one line of ASCII"),
+        ('{"Host": "hunter2"}', "must not have Host"),
+    ],
+)
+def test_headers_that_cannot_be_sent_are_refused_and_not_shown(value: str, mend: str) -> None:
+    text = refused({"STREAMAPP_AIRFLOW_HEADERS": value})
+    assert text.startswith("STREAMAPP_AIRFLOW_HEADERS: ")
+    assert mend in text
+    assert "hunter2" not in text
