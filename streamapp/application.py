@@ -9,7 +9,7 @@ from typing import Any, ParamSpec
 
 from streamapp.agents import control, follower, pruner, rebalance, sequencer, settle, sink, vitals
 from streamapp.agents.parts import Parts
-from streamapp.airflow.connect import connect
+from streamapp.airflow.connect import check_log_in, connect
 from streamapp.airflow.limit import Limit
 from streamapp.airflow.port import AirflowPort
 from streamapp.clock import Clock, SystemClock
@@ -82,6 +82,7 @@ def worker_app() -> DurableApp:
         settings = load_settings()
         clock = SystemClock()
         gc.set_threshold(*GC_THRESHOLDS)
+        check_log_in(settings)
         return create_app(settings, connect(settings, clock), clock)
     except ConfigError as error:
         sys.stderr.write(f"streamapp: {error}\n")

@@ -54,6 +54,19 @@ class AirflowSettings(Protocol):
         """For a whole request. Who takes a partition over waits as long before believing that no run was created."""
 
 
+def check_log_in(settings: AirflowSettings) -> None:
+    """Refuse settings without any log-in.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if settings.airflow_token is None and settings.airflow_username is None and not settings.airflow_headers:
+        raise ConfigError(
+            "STREAMAPP_AIRFLOW_USERNAME and STREAMAPP_AIRFLOW_PASSWORD must be set, or STREAMAPP_AIRFLOW_TOKEN, or "
+            "STREAMAPP_AIRFLOW_HEADERS: Airflow's log-in"
+        )
+
+
 def connect(
     settings: AirflowSettings, clock: Clock, *, transport: httpx.AsyncBaseTransport | None = None
 ) -> ChosenAirflow:
@@ -65,14 +78,9 @@ def connect(
         transport: Another way to carry requests, for tests.
 
     Raises:
-        ConfigError: A setting can't be used, or there is no log-in.
+        ConfigError: A setting can't be used.
     """
     username, password, token = settings.airflow_username, settings.airflow_password, settings.airflow_token
-    if token is None and username is None and not settings.airflow_headers:
-        raise ConfigError(
-            "STREAMAPP_AIRFLOW_USERNAME and STREAMAPP_AIRFLOW_PASSWORD must be set, or STREAMAPP_AIRFLOW_TOKEN, or "
-            "STREAMAPP_AIRFLOW_HEADERS: Airflow's log-in"
-        )
     connection = Connection(
         settings.airflow_url,
         connect_timeout=CONNECT_TIMEOUT,

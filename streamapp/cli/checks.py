@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from streamapp.airflow.chosen import ChosenAirflow
-from streamapp.airflow.connect import connect
+from streamapp.airflow.connect import check_log_in, connect
 from streamapp.airflow.port import AirflowUnavailable
 from streamapp.clock import SystemClock
 from streamapp.core.errors import ConfigError, Unavailable
@@ -118,10 +118,7 @@ async def registry_check(settings: Settings) -> list[Check]:
 
 async def airflow_check(settings: Settings) -> list[Check]:
     """Airflow and its scheduler are well, and the login works."""
-    try:
-        airflow = connect(settings, SystemClock())
-    except ConfigError as error:
-        return [Check("airflow login", "problem", str(error), f"set {variable('airflow_username')} and so on")]
+    airflow = connect(settings, SystemClock())
     try:
         return await _airflow(settings, airflow)
     finally:
@@ -133,8 +130,12 @@ async def _airflow(settings: Settings, airflow: ChosenAirflow) -> list[Check]:
     try:
         checks = [_parts(url, await airflow.parts())]
     except AirflowUnavailable as error:
-        mend = f"start it, or check {variable('airflow_url')}: it is the address of an Airflow, without /api"
+        mend = f"start it, or set {variable('airflow_url')} to the address of an Airflow, without /api"
         return [Check("airflow", "problem", f"{url}: {error}", mend)]
+    try:
+        check_log_in(settings)
+    except ConfigError as error:
+        return [*checks, Check("airflow login", "problem", "no user is configured", str(error))]
     who = settings.airflow_username or ("the token" if settings.airflow_token else "who sends these headers")
     try:
         version = await airflow.health()

@@ -447,7 +447,9 @@ def test_doctor_says_what_is_wrong_and_what_to_do(run: Run, topic: str) -> None:
     assert found["topics"]["mend"] == "run `streamapp topics --create`"
     assert "does not answer" in found["registry"]["what"]
     assert found["airflow"]["state"] == "ok"
-    assert found["airflow login"]["what"].startswith("somebody is not let in: 401")
+    assert found["airflow login"]["what"].startswith(
+        "somebody is not let in: Airflow refuses the log-in of somebody (401)"
+    )
     assert "no worker is in the group" in found["workers"]["what"]
     assert "is not ready: it restores its table" in found["worker"]["what"]
     assert "hunter2" not in done.stdout + done.stderr

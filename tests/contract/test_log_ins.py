@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from streamapp.airflow.chosen import PAUSE_AFTER_CHOICE_SECONDS
-from streamapp.airflow.connect import connect
+from streamapp.airflow.connect import check_log_in, connect
 from streamapp.airflow.port import AirflowUnavailable, Created, TurnedAway
 from streamapp.clock import SystemClock
 from streamapp.core.errors import ConfigError
@@ -56,7 +56,7 @@ def test_a_file_without_certificates_stops_the_start(fake, tmp_path):
 
 def test_without_a_log_in_the_start_stops():
     with pytest.raises(ConfigError, match=r"STREAMAPP_AIRFLOW_USERNAME .* must be set"):
-        connect(Settings(), SystemClock())
+        check_log_in(Settings())
 
 
 async def test_a_token_that_somebody_else_made_is_used_as_it_is():

@@ -15,7 +15,10 @@ from stack.config import ROOT
 LOOK = """
 import json, sys
 from types import SimpleNamespace
-from airflow.dag_processing.dagbag import DagBag
+try:  # Airflow 3
+    from airflow.dag_processing.dagbag import DagBag
+except ImportError:  # Airflow 2
+    from airflow.models import DagBag
 
 bag = DagBag(dag_folder=sys.argv[1])
 command = {"id": "order-17", "key": "event", "topic": "commands", "partition": 3, "offset": 7}
@@ -42,10 +45,10 @@ print(json.dumps({"errors": bag.import_errors, "dags": dags, "mails": mails}))
 """
 
 
-@pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Any:
+@pytest.fixture(scope="module", params=[fetch.airflow, fetch.airflow_2], ids=["airflow_3", "airflow_2"])
+def seen(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Any:
     """What Airflow makes of the folder dags/."""
-    python = str(fetch.airflow() / "bin" / "python")
+    python = str(request.param() / "bin" / "python")
     home = {"AIRFLOW_HOME": str(tmp_path_factory.mktemp("home")), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     argv = [python, "-c", LOOK, str(ROOT / "dags")]
     done = subprocess.run(argv, check=False, capture_output=True, text=True, env={**os.environ, **home})
