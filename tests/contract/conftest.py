@@ -1,7 +1,8 @@
 """Servers for the contract tests: a real Airflow 3 and a real Airflow 2, each started once, and fakes of both."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from stack.config import ROOT
 from streamapp.settings import Settings
 from tests.support import fake_v1, stack
-from tests.support.fake_airflow import FakeAirflow
+from tests.support.fake_airflow import VERSION, FakeAirflow
 from tests.support.fake_runs import FakeDag
 
 LOCAL_BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
@@ -26,7 +27,7 @@ class Server:
     url: str
     username: str
     password: str
-    api: str = "/api/v2"
+    api: str
 
     def settings(self, **others: Any) -> Settings:
         """The settings of a worker for it."""
@@ -34,21 +35,28 @@ class Server:
         return Settings(**({"airflow_url": self.url} | log_in | others))
 
 
-@pytest.fixture(scope="session")
-def airflow_3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@contextmanager
+def fake(version: str, api: str) -> Iterator[Server]:
+    """The fake, with the DAGs of the real ones."""
+    with FakeAirflow(version=version).in_thread() as airflow:
+        airflow.add_dag(FakeDag("parked", paused=True))
+        yield Server(airflow.url, airflow.username, airflow.password, api)
+
+
+@contextmanager
+def airflow_3(directory: Path) -> Iterator[Server]:
     """A real Airflow 3 that has the DAGs of `dags/` and of these tests."""
     own = {"name": "contract", "classpath": LOCAL_BUNDLE, "kwargs": {"path": str(DAGS)}}
     bundles = [{"name": "dags-folder", "classpath": LOCAL_BUNDLE, "kwargs": {}}, own]
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
-        with stack.Airflow(tmp_path_factory.mktemp("airflow")) as airflow:
-            yield Server(airflow.url, airflow.username, airflow.password)
+        with stack.Airflow(directory) as airflow:
+            yield Server(airflow.url, airflow.username, airflow.password, "/api/v2")
 
 
-@pytest.fixture(scope="session")
-def airflow_2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@contextmanager
+def airflow_2(directory: Path) -> Iterator[Server]:
     """A real Airflow 2 that has the same DAGs."""
-    directory = tmp_path_factory.mktemp("airflow2")
     folder = directory / "dags"
     folder.mkdir()
     for file in (*DAGS.glob("*.py"), *(ROOT / "dags").glob("*.py")):
@@ -59,27 +67,20 @@ def airflow_2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             yield Server(airflow.url, airflow.username, airflow.password, "/api/v1")
 
 
-@pytest.fixture(scope="session")
-def fake_3() -> Iterator[Server]:
-    """The fake, with the same DAGs."""
-    with FakeAirflow().in_thread() as fake:
-        fake.add_dag(FakeDag("parked", paused=True))
-        yield Server(fake.url, fake.username, fake.password)
+SERVERS: dict[str, Callable[[Path], AbstractContextManager[Server]]] = {
+    "fake_3": lambda _: fake(VERSION, "/api/v2"),
+    "fake_2": lambda _: fake(fake_v1.VERSION, "/api/v1"),
+    "airflow_3": airflow_3,
+    "airflow_2": airflow_2,
+}
 
 
-@pytest.fixture(scope="session")
-def fake_2() -> Iterator[Server]:
-    """The fake as an Airflow 2."""
-    with FakeAirflow(version=fake_v1.VERSION).in_thread() as fake:
-        fake.add_dag(FakeDag("parked", paused=True))
-        yield Server(fake.url, fake.username, fake.password, "/api/v1")
-
-
-# The scope keeps the tests of one server together: no two real Airflows run at a time.
-@pytest.fixture(scope="session", params=["fake_3", "fake_2", "airflow_3", "airflow_2"])
-def server(request: pytest.FixtureRequest) -> Server:
+# The scope keeps the tests of one server together: it ends before the next one starts.
+@pytest.fixture(scope="session", params=SERVERS)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Each test runs against all of them."""
-    return request.getfixturevalue(request.param)
+    with SERVERS[request.param](tmp_path_factory.mktemp(request.param)) as server:
+        yield server
 
 
 @pytest.fixture
