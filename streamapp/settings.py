@@ -207,7 +207,7 @@ class Settings(BaseModel):
     airflow_headers: Annotated[dict[str, SecretStr], BeforeValidator(_json), AfterValidator(_headers)] = {}
     """Headers for every request, for what stands before Airflow: a JSON object (a table in TOML) of texts."""
     airflow_ca_file: FilePath | None = None
-    """A file with the certificates (PEM) that Airflow's own must be signed by; default: those of the machine."""
+    """A file with the certificates (PEM) that Airflow's own must be signed by; default: the public ones of certifi."""
     airflow_max_in_flight: Annotated[int, Field(ge=1, le=1000)] = 8
     """Requests to Airflow under way at a time, all workers together."""
     airflow_timeout: Duration = timedelta(seconds=30)

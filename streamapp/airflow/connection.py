@@ -31,7 +31,7 @@ class Connection:
         connect_timeout: For opening a connection, and for waiting for a free one.
         request_timeout: For a whole request, however slowly its answer trickles in.
         headers: Sent with every request, for what stands before Airflow; never shown.
-        trust: Whose certificates are taken; default: those that the machine trusts.
+        trust: Whose certificates are taken; default: the public ones of certifi.
         transport: Another way to carry requests, for tests.
 
     Raises:
