@@ -12,7 +12,7 @@ import streamapp
 from streamapp.application import create_app
 from streamapp.cli.send import PARTITIONERS
 from streamapp.clock import SystemClock
-from streamapp.core import decide, key, retry, run_id
+from streamapp.core import key, retry, run_id, verdicts
 from streamapp.core.model import Action, Entry, Policy, Reason, RunState, Source, Status, Timings
 from streamapp.dispatch.trigger import Trigger
 from streamapp.kafka import exits, topics
@@ -99,7 +99,7 @@ def test_limits_that_are_told() -> None:
         f"At most {checks.MAX_COMMAND_LENGTH} characters",
         f"at most {checks.MAX_ID_LENGTH} characters",
         f"more than {key.MAX_KEY_BYTES} bytes is rejected",
-        f"at most {decide.MAX_DETAIL_LENGTH} characters",
+        f"at most {verdicts.MAX_DETAIL_LENGTH} characters",
         f"nested at most {strict_json.MAX_DEPTH} deep",
         f"up to {retry.UNSTARTED_ALLOWED} times",
         f"The name `{checks.RESERVED}` in it is refused",

@@ -11,9 +11,9 @@ from random import SystemRandom
 from types import SimpleNamespace
 from typing import Any
 
-import streamapp.core.decide as core
 from streamapp.agents import rebalance, sink
 from streamapp.agents.parts import Parts
+from streamapp.core import instruct, observe, receive, rows, verdicts
 from streamapp.core.effects import Decision, Track
 from streamapp.core.model import Entry, Reason, RunState, Status
 from streamapp.dispatch import prune, trigger
@@ -138,7 +138,7 @@ def the_next_is_released_when_a_run_exists() -> Any:
         successor = state.next_after(before.key, before.source.offset)
         return [Track(successor)] if successor else []
 
-    return [(core, "_release", release)]
+    return [(verdicts, "released", release)]
 
 
 @planted()
@@ -159,13 +159,13 @@ def the_next_is_released_before_the_end_is_folded() -> Any:
 
 @planted()
 def a_redelivered_command_is_dispatched() -> Any:
-    stock = core._receive_again
+    stock = receive._receive_again
 
     def again(state: Any, event: Any, known: Entry) -> Decision:
         decision = stock(state, event, known)
         return replace(decision, effects=(*decision.effects, Track(known)))
 
-    return [(core, "_receive_again", again)]
+    return [(receive, "_receive_again", again)]
 
 
 # Crashes between rows
@@ -173,13 +173,13 @@ def a_redelivered_command_is_dispatched() -> Any:
 
 @planted()
 def redelivery_writes_nothing_again() -> Any:
-    return [(core, "_rows_again", lambda _: [])]
+    return [(rows, "again", lambda _: [])]
 
 
 @planted()
 def the_old_row_goes_before_the_new_one_comes() -> Any:
-    stock = core._rows
-    return [(core, "_rows", lambda before, now: stock(before, now)[::-1])]
+    stock = rows.moved
+    return [(rows, "moved", lambda before, now: stock(before, now)[::-1])]
 
 
 @planted()
@@ -293,38 +293,38 @@ def a_passed_deadline_ends_what_may_have_a_request_under_way() -> Any:
     def expire(entry: Entry | None, at: Any) -> Decision:
         if entry is None or not entry.dispatchable or entry.deadline is None or at < entry.deadline:
             return Decision()
-        now = core._shrunk(replace(entry, status=Status.EXPIRED, at=at))
-        return Decision(tuple(core._rows(entry, now)), (*core._verdict(now), Track(now)))
+        now = rows.shrunk(replace(entry, status=Status.EXPIRED, at=at))
+        return Decision(tuple(rows.moved(entry, now)), (*verdicts.verdict(now), Track(now)))
 
-    return [(core, "_expire", expire)]
+    return [(instruct, "_expire", expire)]
 
 
 @planted()
 def what_has_ended_may_end_again() -> Any:
-    stock = core._observe
+    stock = observe.observe
 
-    def observe(state: Any, event: Any) -> Decision:
+    def seen_again(state: Any, event: Any) -> Decision:
         seen = event.outcome
         entry = state.entry(event.key, seen.source.offset)
         ended = entry is not None and entry.status.terminal and entry.policy is not None
         if ended and seen.status is Status.RUN_ENDED and seen.attempt >= entry.attempt:
-            return core._run_ended(state, entry, seen, event.at)
+            return observe._run_ended(state, entry, seen, event.at)
         return stock(state, event)
 
-    return [(core, "_observe", observe)]
+    return [(observe, "observe", seen_again)]
 
 
 @planted()
 def the_end_of_an_earlier_attempt_ends_the_present_one() -> Any:
-    stock = core._observe
+    stock = observe.observe
 
-    def observe(state: Any, event: Any) -> Decision:
+    def seen_again(state: Any, event: Any) -> Decision:
         entry = state.entry(event.key, event.outcome.source.offset)
         if entry is not None and not entry.status.terminal:
             event = replace(event, outcome=replace(event.outcome, attempt=entry.run_attempt))
         return stock(state, event)
 
-    return [(core, "_observe", observe)]
+    return [(observe, "observe", seen_again)]
 
 
 @planted(replayed=True)
@@ -332,7 +332,7 @@ def retries_are_jittered_by_chance() -> Any:
     def delay(_: Entry) -> timedelta:
         return timedelta(milliseconds=SystemRandom().randrange(500, 5000))
 
-    return [(core, "retry_delay", delay)]
+    return [(observe, "retry_delay", delay)]
 
 
 # Kafka

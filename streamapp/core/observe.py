@@ -1,0 +1,143 @@
+"""Folds what was seen of a run: `triggered` and `run_ended` of the results topic. Only here a run gets a verdict."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from streamapp.core import rows, verdicts
+from streamapp.core.effects import Decision, Effect, Emit, Track
+from streamapp.core.events import Observed
+from streamapp.core.model import OBSERVATIONS, Entry, OnFailure, Outcome, Reason, RunState, Status, Timings
+from streamapp.core.retry import UNSTARTED_ALLOWED, retry_delay
+from streamapp.core.state import State
+
+_WITHOUT_RUN = frozenset({RunState.NOT_CREATED, RunState.DUPLICATE})
+_ENDING_DETAIL = {Status.EXPIRED: "its deadline passed before a run was created"}
+
+
+def observe(state: State, event: Observed) -> Decision:
+    """Fold an observation; what fits no known command and attempt changes nothing."""
+    seen = event.outcome
+    if seen.status not in OBSERVATIONS:
+        return Decision()
+    entry = state.entry(event.key, seen.source.offset)
+    if entry is None or (entry.source, entry.id) != (seen.source, seen.command_id) or entry.policy is None:
+        return Decision()
+    told = entry.status.terminal or entry.status is Status.BLOCKED
+    if told or (seen.round, seen.attempt) != (entry.round, entry.run_attempt):
+        return _observe_again(entry, seen)
+    if entry.status is Status.TRIGGERED and (seen.status is Status.TRIGGERED or seen.result in _WITHOUT_RUN):
+        return _observe_again(entry, seen)  # a run that is known to exist is followed to its end
+    if seen.status is Status.TRIGGERED:
+        return _triggered(state, entry, seen, event.at)
+    return _run_ended(state, entry, seen, event.at)
+
+
+def _observe_again(entry: Entry, seen: Outcome) -> Decision:
+    """A late or repeated observation; what followed from it is published again.
+
+    An attempt that came to no run is not counted (`entry.attempt`), so its verdict is found under the attempt before.
+    """
+    effects: list[Effect] = []
+    if seen.status is Status.RUN_ENDED and seen.round == entry.round:
+        if seen.attempt >= entry.attempt and _pronounced(entry):
+            effects = verdicts.verdict(entry)
+        elif seen.attempt < entry.run_attempt and seen.result is RunState.FAILED:
+            effects = [Emit(_attempt_failed_before(entry, seen))]
+    return Decision(tuple(rows.again(entry)), tuple(effects))
+
+
+def _pronounced(entry: Entry) -> bool:
+    return entry.status.terminal or entry.status in {Status.BLOCKED, Status.ATTEMPT_FAILED}
+
+
+def _attempt_failed_before(entry: Entry, seen: Outcome) -> Outcome:
+    """What was said of an attempt that others have followed since."""
+    return replace(
+        verdicts.outcome_of(entry),
+        status=Status.ATTEMPT_FAILED,
+        attempt=seen.attempt,
+        dag_run_id=seen.dag_run_id,
+        reason=seen.reason or Reason.RUN_FAILED,
+        detail=verdicts.cut(seen.detail),
+        at=seen.at,
+        timings=seen.timings,
+        duplicate_of=None,
+    )
+
+
+def _triggered(state: State, entry: Entry, seen: Outcome, at: datetime) -> Decision:
+    now = replace(
+        entry,
+        status=Status.TRIGGERED,
+        attempt=seen.attempt,
+        run_id=seen.dag_run_id,
+        not_before=None,
+        ending=None if entry.ending is Status.EXPIRED else entry.ending,  # a run that runs is not stopped by a deadline
+        reason=None,
+        detail=None,
+        at=at,
+        timings=Timings(
+            accepted_at=entry.timings.accepted_at,
+            triggered_at=seen.timings.triggered_at or at,
+        ),
+    )
+    return Decision(tuple(rows.moved(entry, now)), (Track(now), *verdicts.released(state, entry, now)))
+
+
+def _run_ended(state: State, entry: Entry, seen: Outcome, at: datetime) -> Decision:
+    ended = replace(
+        entry,
+        attempt=seen.attempt,
+        run_id=seen.dag_run_id,
+        not_before=None,
+        at=at,
+        reason=seen.reason,
+        detail=verdicts.cut(seen.detail),
+        timings=replace(entry.timings, started_at=seen.timings.started_at, ended_at=seen.timings.ended_at),
+    )
+    if seen.result is RunState.NOT_CREATED:  # this attempt was never begun
+        ended = replace(ended, attempt=entry.attempt, run_id=None)
+    match seen.result:
+        case RunState.SUCCESS:
+            now = replace(ended, status=Status.SUCCEEDED, reason=None)
+        case RunState.DUPLICATE:
+            now = replace(ended, status=Status.DUPLICATE, duplicate_of=seen.duplicate_of)
+        case RunState.NOT_CREATED if entry.ending is not None:
+            now = replace(ended, status=entry.ending, reason=None, detail=_ENDING_DETAIL.get(entry.ending))
+        case RunState.NOT_CREATED if seen.reason is not None:
+            now = _given_up(ended, Status.REJECTED)
+        case RunState.FAILED | RunState.DELETED if entry.ending not in {None, Status.EXPIRED}:
+            assert entry.ending is not None
+            now = replace(ended, status=entry.ending)
+        case RunState.FAILED:
+            now = _failed(ended)
+        case RunState.DELETED:  # never triggered again by itself: the deletion has freed the run id
+            now = _given_up(replace(ended, reason=Reason.RUN_DELETED), Status.FAILED)
+        case _:  # nobody sends this; without a reason there is no verdict
+            return Decision()
+    if now.status.terminal:
+        now = rows.shrunk(now)
+    return Decision(
+        tuple(rows.moved(entry, now)), (*verdicts.verdict(now), Track(now), *verdicts.released(state, entry, now))
+    )
+
+
+def _failed(ended: Entry) -> Entry:
+    """A failed attempt: another one, or the end. A run in which no task started is not the command's fault."""
+    assert ended.policy is not None
+    reason = ended.reason or Reason.RUN_FAILED
+    policy, ended = ended.policy, replace(ended, reason=reason)
+    if reason is Reason.RUN_NOT_STARTED and ended.unstarted < UNSTARTED_ALLOWED:
+        ended = replace(ended, unstarted=ended.unstarted + 1)
+        again = True
+    else:
+        again = ended.attempt - ended.unstarted < policy.max_attempts
+    if not again:
+        return _given_up(ended, Status.FAILED)
+    return replace(ended, status=Status.ATTEMPT_FAILED, not_before=ended.at + retry_delay(ended))
+
+
+def _given_up(ended: Entry, status: Status) -> Entry:
+    """No attempt follows: the command ends, or holds its key until an operator acts."""
+    assert ended.policy is not None
+    return replace(ended, status=Status.BLOCKED if ended.policy.on_failure is OnFailure.BLOCK else status, ending=None)

@@ -1,0 +1,138 @@
+"""Folds a record of the commands topic: takes a command in, refuses it, or knows it again. Writes nothing itself."""
+
+from dataclasses import replace
+
+from streamapp.core import rows, verdicts
+from streamapp.core.effects import Bury, Change, Decision, Effect, Emit, Identity, Put, Track, place
+from streamapp.core.errors import ConfigError
+from streamapp.core.events import CommandReceived
+from streamapp.core.key import MAX_KEY_BYTES, usable_key
+from streamapp.core.model import Command, Entry, Holder, Reason, Rejection, Status, Timings
+from streamapp.core.state import State
+
+
+def receive(state: State, event: CommandReceived) -> Decision:
+    """Fold a record.
+
+    Raises:
+        ConfigError: the table knows the record's offset with another timestamp: the topic was recreated.
+    """
+    known = state.entry(usable_key(event.key), event.source.offset)
+    if known is not None:
+        return _receive_again(state, event, known)
+    content = event.content
+    if isinstance(content, Rejection):
+        return _reject(state, event, content)
+    if event.key is not None and len(event.key) > MAX_KEY_BYTES:
+        detail = f"the key has {len(event.key)} bytes; {MAX_KEY_BYTES} are the most"
+        return _reject(
+            state, event, Rejection(reason=Reason.TOO_LARGE, detail=detail, id=content.id, command=content.command)
+        )
+    first = _first_of(state, content.id)
+    if first is not None:
+        return _duplicate(event, content, first)
+    assert event.policy is not None
+    entry = Entry(
+        source=event.source,
+        key=event.key,
+        recorded_at=event.recorded_at,
+        id=content.id,
+        command=content.command,
+        status=Status.ACCEPTED,
+        policy=event.policy,
+        params=content.params,
+        not_before=content.not_before,
+        deadline=content.deadline,
+        at=event.at,
+        timings=Timings(accepted_at=event.at),
+        correlation_id=content.correlation_id,
+        causation_id=content.causation_id,
+        original=event.original,
+    )
+    starts = not entry.ordered or entry.key is None or state.head(entry.key) is None
+    return Decision(
+        (Put(place(entry), entry), Put(Identity(entry.id), Holder(entry.key, entry.source.offset))),
+        (Emit(verdicts.outcome_of(entry)), Track(entry)) if starts else (Emit(verdicts.outcome_of(entry)),),
+    )
+
+
+def _first_of(state: State, command_id: str) -> Entry | None:
+    """The command that holds an id; a rejected one never ran and does not hold it."""
+    holder = state.holder(command_id)
+    first = state.entry(holder.key, holder.offset) if holder else None
+    return None if first is None or first.status is Status.REJECTED else first
+
+
+def _reject(state: State, event: CommandReceived, rejection: Rejection) -> Decision:
+    entry = Entry(
+        source=event.source,
+        key=usable_key(event.key),
+        recorded_at=event.recorded_at,
+        id=rejection.id,
+        command=rejection.command,
+        status=Status.REJECTED,
+        reason=rejection.reason,
+        detail=verdicts.cut(rejection.detail),
+        at=event.at,
+    )
+    changes: list[Change] = [Put(place(entry), entry)]
+    if state.holder(entry.id) is None:  # for look-ups; another command's id is left to it
+        changes.append(Put(Identity(entry.id), Holder(entry.key, entry.source.offset)))
+    return Decision(tuple(changes), (Emit(verdicts.outcome_of(entry)), Bury(verdicts.dead_letter_of(entry, event))))
+
+
+def _duplicate(event: CommandReceived, command: Command, first: Entry) -> Decision:
+    entry = Entry(
+        source=event.source,
+        key=event.key,
+        recorded_at=event.recorded_at,
+        id=command.id,
+        command=command.command,
+        status=Status.DUPLICATE,
+        policy=event.policy,
+        detail=f"the command id was first seen at {first.source}",
+        at=event.at,
+        correlation_id=command.correlation_id,
+        causation_id=command.causation_id,
+        duplicate_of=str(first.source),
+    )
+    return Decision((Put(place(entry), entry),), (Emit(verdicts.outcome_of(entry)),))
+
+
+def _receive_again(state: State, event: CommandReceived, known: Entry) -> Decision:
+    if known.recorded_at != event.recorded_at:
+        raise ConfigError(
+            f"{event.source} was written at {event.recorded_at.isoformat()}, but the table knows a record of this "
+            f"offset written at {known.recorded_at.isoformat()}: the topic was deleted and created again. Use a new "
+            "app id (STREAMAPP_APP_ID) or delete this one's consumer group and changelog topic."
+        )
+    changes = rows.again(known)
+    if _holds_its_id(state, known):
+        changes.append(Put(Identity(known.id), Holder(known.key, known.source.offset)))
+    if known.timings.accepted_at is not None:
+        accepted = replace(
+            known,
+            status=Status.ACCEPTED,
+            attempt=0,
+            run_id=None,
+            reason=None,
+            detail=None,
+            at=known.timings.accepted_at,
+            timings=Timings(accepted_at=known.timings.accepted_at),
+            duplicate_of=None,
+        )
+        return Decision(tuple(changes), (Emit(verdicts.outcome_of(accepted)),))
+    effects: list[Effect] = [Emit(verdicts.outcome_of(known))]
+    if known.status is Status.REJECTED:
+        effects.append(Bury(verdicts.dead_letter_of(known, event)))
+    return Decision(tuple(changes), tuple(effects))
+
+
+def _holds_its_id(state: State, known: Entry) -> bool:
+    """Whether the id row is a known record's own, although a crash may have kept it from being written."""
+    if known.status is Status.DUPLICATE:
+        return False
+    holder = state.holder(known.id)
+    if holder is None or holder == Holder(known.key, known.source.offset):
+        return True
+    return known.status is not Status.REJECTED and _first_of(state, known.id) is None
