@@ -78,7 +78,7 @@ class _Airflow(Part):
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-            "AIRFLOW__CORE__PARALLELISM": "8",
+            "AIRFLOW__CORE__PARALLELISM": config.airflow_parallelism,
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{config.airflow_url}/execution/",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USERNAME}:admin",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
@@ -115,6 +115,17 @@ class AirflowScheduler(_Airflow):
     def waiting_for(self) -> str | None:
         """Ask the API for the scheduler's health."""
         return self.health("scheduler")
+
+
+class AirflowTriggerer(_Airflow):
+    """Runs triggers, which only DAGs that wait for something need."""
+
+    name: ClassVar[str] = "airflow-triggerer"
+    arguments: ClassVar[tuple[str, ...]] = ("triggerer", "--skip-serve-logs")
+
+    def waiting_for(self) -> str | None:
+        """Ask the API for the triggerer's health."""
+        return self.health("triggerer")
 
 
 class AirflowDagProcessor(_Airflow):

@@ -25,6 +25,7 @@ class Config:
     registry_port: int = 8081
     airflow_port: int = 8080
     airflow_password: str = ""  # of the user `admin`; empty: one is made and kept under the state folder
+    airflow_parallelism: str = "8"  # tasks at a time
     postgres_port: int = 15432
     smtp_port: int = 1025
     worker1_port: int = 6066

@@ -1,6 +1,6 @@
 """Reads: nothing. Writes: nothing. The parts by name, as the Procfile and the tests call them."""
 
-from stack.airflow import AirflowApi, AirflowDagProcessor, AirflowScheduler
+from stack.airflow import AirflowApi, AirflowDagProcessor, AirflowScheduler, AirflowTriggerer
 from stack.airflow2 import Airflow2Scheduler, Airflow2Web
 from stack.kafka import Kafka
 from stack.mail import Mail
@@ -16,5 +16,5 @@ LAYERS: tuple[tuple[type[Part], ...], ...] = (
     (Worker1, Worker2),
 )
 PARTS: dict[str, type[Part]] = {part.name: part for layer in LAYERS for part in layer}
-# Those that only tests start are not in the Procfile.
-ALL_PARTS = PARTS | {part.name: part for part in (Airflow2Web, Airflow2Scheduler)}
+# Those that only tests and benchmarks start are not in the Procfile.
+ALL_PARTS = PARTS | {part.name: part for part in (AirflowTriggerer, Airflow2Web, Airflow2Scheduler)}
