@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from benchmarks.peers.judge import Execution
@@ -98,8 +98,10 @@ class Site:
             own = {"name": "bench", "classpath": BUNDLE, "kwargs": {"path": str(self.dags), "refresh_interval": 2}}
             bundles = [{"name": "dags-folder", "classpath": BUNDLE, "kwargs": {}}, own]
             os.environ["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps(bundles)
-            os.environ["PYTHONPATH"] = str(providers())
             os.environ.update(self._environment)
+            os.environ["PYTHONPATH"] = os.pathsep.join(
+                filter(None, [str(providers()), self._environment.get("PYTHONPATH")])
+            )
             opened.enter_context(self.kafka)
             opened.enter_context(self.airflow)
             opened.enter_context(closing(self.through_proxy))
@@ -110,6 +112,7 @@ class Site:
                 {**self.kafka.client, "partitioner": "murmur2_random", "enable.idempotence": True, "linger.ms": 0}
             )
             opened.callback(self._producer.close)
+            self._admin = AdminClient(self.kafka.client)
             for dag in ("bench", "bench_chain"):
                 self.wait_for_dag(dag)
             self._opened = opened.pop_all()
@@ -122,15 +125,17 @@ class Site:
 
     def create_topic(self, name: str) -> None:
         """Make a topic, unless it is there."""
-        admin = AdminClient(self.kafka.client)
+        admin = self._admin
         if name not in admin.list_topics(timeout=20).topics:
             for made in admin.create_topics([NewTopic(name, PARTITIONS, 1)]).values():
                 made.result(20)
 
     def has_members(self, group: str) -> bool:
         """Whether somebody reads as this group."""
-        admin = AdminClient(self.kafka.client)
-        described = admin.describe_consumer_groups([group])[group].result(20)
+        try:
+            described = self._admin.describe_consumer_groups([group])[group].result(20)
+        except KafkaException:
+            return False  # its coordinator is being found
         return any(member.assignment and member.assignment.topic_partitions for member in described.members)
 
     def send(self, topic: str, records: Iterable[tuple[str, bytes]]) -> list[Delivered]:
