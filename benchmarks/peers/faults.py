@@ -12,7 +12,8 @@ FAULTS: tuple[Fault, ...] = ("none", "kills", "restart")
 KILLS_AT = (0.2, 0.45, 0.7)
 RESTART_AT = 0.3
 """Shares of the commands for which there is a run."""
-AWAY_SECONDS = 5.0
+GRACE_SECONDS = 2.0
+"""For requests under way; connections that are kept open would make it wait for longer."""
 
 
 class Faults:
@@ -68,7 +69,6 @@ class Faults:
 
     def _take_away(self) -> None:
         begun = time.monotonic()
-        self._site.airflow.api.stop()
-        time.sleep(AWAY_SECONDS)
+        self._site.airflow.api.stop(GRACE_SECONDS)
         self._site.airflow.api.start()
         self.away_seconds = time.monotonic() - begun
