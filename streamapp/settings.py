@@ -194,6 +194,9 @@ class Settings(BaseModel):
     heartbeat_interval: Duration = timedelta(seconds=3)
     """How often a worker tells Kafka that it lives; at most a third of session_timeout."""
 
+    standby_replicas: Annotated[int, Field(ge=0, le=100)] = 0
+    """Other workers that keep a copy of each partition's table, so that one of them takes over without restoring it."""
+
     airflow_url: HttpAddress = "http://127.0.0.1:8080"
     """Airflow's address, without /api."""
     airflow_api: Literal["auto", "v1", "v2"] = "auto"

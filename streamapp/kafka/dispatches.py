@@ -10,6 +10,7 @@ from streamapp.clock import Clock
 from streamapp.kafka import topics
 from streamapp.kafka.gaps import Gaps
 from streamapp.kafka.lease import Lease
+from streamapp.kafka.restore import OrderedTables
 from streamapp.kafka.store import BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES, Rows
 from streamapp.kafka.transport import DurableApp
 from streamapp.kafka.versions import check_versions
@@ -46,7 +47,8 @@ def new_app(settings: Settings, clock: Clock, **overrides: Any) -> DurableApp:
         processing_guarantee="at_least_once",
         topic_allow_declare=False,
         topic_disable_leader=True,
-        table_standby_replicas=0,
+        table_standby_replicas=settings.standby_replicas,
+        TableManager=OrderedTables,
         consumer_auto_offset_reset="earliest",
         broker_commit_interval=COMMIT_EVERY_SECONDS,
         broker_max_poll_records=MAX_POLL_RECORDS,

@@ -2,8 +2,8 @@
 
 Stock Faust hands the client its live set of partitions. A rebalance empties that set, and to the client an empty set
 means *all* partitions: records vanish, and recovery may wait for them for ever (FETCH). Results and control are fetched
-before commands, because the client empties one partition's whole chunk before it looks at the next. While commands are
-held, the rest of a batch still goes through (HOLD).
+before commands and standbys' changelogs, because the client empties one partition's whole chunk before it looks at the
+next. While commands are held, the rest of a batch still goes through (HOLD).
 """
 
 from collections.abc import Iterable
@@ -73,7 +73,8 @@ class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         timeout: float | None,  # noqa: ASYNC109 - Faust's own
         max_records: int | None,
     ) -> dict[TP, list[Any]]:
-        urgent = frozenset(tp for tp in wanted if tp.topic != self.app.commands_topic)
+        patient = {self.app.commands_topic, *self.app.tables.changelog_topics}
+        urgent = frozenset(tp for tp in wanted if tp.topic not in patient)
         if not urgent or urgent == wanted:
             return await super()._fetch_records(consumer, wanted, timeout, max_records)  # type: ignore[no-any-return]
         fetched = await super()._fetch_records(consumer, urgent, 0, max_records)
@@ -113,6 +114,8 @@ class HoldingConsumer(driver.Consumer):  # type: ignore[misc]
 
     def on_buffer_full(self, tp: TP) -> None:
         """A stream's buffer nears its end: stock stops this partition, and waits for ever once the others fill it."""
+        if tp.topic in self.app.tables.changelog_topics:
+            return  # nobody would wake a standby that is stopped in mid-rebalance, and its records never wait for long
         for other in self._of_topic(tp.topic):
             super().on_buffer_full(other)
 

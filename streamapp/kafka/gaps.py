@@ -36,7 +36,7 @@ class RereadingConsumer(HoldingConsumer):
 class Gaps:
     """The next offset of each partition. Told by the consumer's thread, asked by whoever takes the records.
 
-    One for the sources, asked by the agents; one for the changelogs, asked by the table while it is restored.
+    One for the sources, asked by the agents; one for the changelogs, asked by whoever restores or follows them.
     """
 
     def __init__(self) -> None:
@@ -83,24 +83,20 @@ class Gaps:
 
         Args:
             positions: Where the client reads from now on.
-            following: The first offset of each that is to be taken, at its position or beyond.
+            following: The first offset of each that is to be taken, at its position or beyond, where none is known yet.
         """
         with self._lock:
             for tp, position in positions.items():
-                self._next[tp] = following[tp]
+                self._next.setdefault(tp, following[tp])
                 self._returned[tp] = position
                 self._holes[tp] = {}
                 self._asked.discard(tp)
-
-    def following(self, tp: TP) -> int:
-        """The next offset of a partition, 0 where it is not being read."""
-        with self._lock:
-            return self._next.get(tp, 0)
 
     def stop(self) -> None:
         """Partitions are given up."""
         with self._lock:
             self._next.clear()
+            self._asked.clear()
             self._behind = None
 
     def acked(self, tp: TP, offset: int) -> None:

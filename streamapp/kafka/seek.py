@@ -39,7 +39,7 @@ class SeekThread(FetchThread):
         self.app.gaps.start(_by_faust(positions), _by_faust(derived))
         if recovery.in_recovery:
             restored = {TP(tp.topic, tp.partition) for tp in consumer.assignment() if tp.topic in changelogs}
-            applied = {tp: recovery.active_offsets.get(tp) for tp in restored}
+            applied = {tp: recovery.applied(tp) for tp in restored}
             self._restore_from(consumer, {tp: max(offset, 0) for tp, offset in applied.items() if offset is not None})
         return {tp: committed[tp].offset if tp in committed else None for tp in sources}
 
@@ -49,8 +49,8 @@ class SeekThread(FetchThread):
 
     def _restore_from(self, consumer: Any, positions: Mapping[TP, int]) -> None:
         """Read changelogs from here; Faust starts with the last record that it has applied."""
-        applied = self.app.tables.recovery.active_offsets
-        self.app.restoring.go_to(positions, {tp: _after(applied.get(tp)) for tp in positions})
+        recovery = self.app.tables.recovery
+        self.app.restoring.go_to(positions, {tp: _after(recovery.applied(tp)) for tp in positions})
         for tp, offset in positions.items():
             consumer.seek(tp, offset)
 

@@ -2,13 +2,14 @@
 
 Stock Faust writes RocksDB first and sends the changelog record afterwards, so that a crash can leave rows that no
 later owner ever sees. Here a row is sent first (`append`), and enters RocksDB together with its changelog offset, in
-one atomic write, once the changelog has acknowledged it (`enter`). Recovery stays Faust's.
+one atomic write, once the changelog has acknowledged it (`enter`). What others wrote is followed (`follow`).
 """
 
 from collections.abc import Generator, Sequence
 from typing import Any
 
 import faust
+from faust.types import TP
 from faust.types.tuples import FutureMessage
 from rocksdict import WriteBatch
 
@@ -41,19 +42,20 @@ class Rows(faust.Table):  # type: ignore[misc]
     def _on_changelog_sent(self, fut: FutureMessage) -> None:
         """Stock saves the offset here, record by record, and reopens databases of lost partitions."""
 
-    async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
-        """Faust is about to restore partitions: what their databases have is to be read from these."""
-        self._offsets.clear()
-        await super().on_rebalance(*args, **kwargs)
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        """Faust is about to restore partitions: what their databases have is to be read from these.
 
-    async def on_changelog_event(self, event: faust.types.EventT) -> None:
-        """Take a record of the changelog back out of recovery's hands, unless it is the next one."""
-        tp, offset = event.message.tp, event.message.offset
-        restoring, recovery = self.app.restoring, self.app.tables.recovery
-        # Faust counts it as applied before it asks here: reading that was sent on meanwhile goes on behind it.
-        if not restoring.expects(tp, offset) and offset != restoring.following(tp) - 1:
-            recovery.buffers[self].pop()  # Faust has just put it there
-            recovery.active_offsets[tp] = restoring.following(tp) - 1
+        Until Faust says where reading starts, no record of a changelog is taken any more.
+        """
+        self.app.restoring.stop()
+        self._offsets.clear()
+        await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
+        # Stock opens those of standbys later, without patience for a database that is still being closed.
+        for tp in self.app.assignor.assigned_standbys() & newly_assigned:
+            if tp.topic in self.changelog_topic.topics:
+                await self.data._try_open_db_for_partition(tp.partition, generation_id=generation_id)  # noqa: SLF001
 
     # The ledger that the fold writes to
 
@@ -77,12 +79,6 @@ class Rows(faust.Table):  # type: ignore[misc]
         Raises:
             Unsafe: between these rows and what the database has, somebody else wrote to the changelog.
         """
-        batch = WriteBatch(raw_mode=True)
-        for key, value in rows:
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
         database = self._database(partition)
         before = self._offsets.get(partition)
         if before is None:
@@ -94,9 +90,23 @@ class Rows(faust.Table):  # type: ignore[misc]
                 f"the changelog of partition {partition} has records that this worker neither wrote nor read: "
                 f"expected its own at {offset}, found it at {last.result().offset}"
             )
-        batch.put(self.data.offset_key, b"%d" % offset)
-        database.write(batch)
+        self.follow(partition, rows, offset)
         self._offsets[partition] = offset
+
+    def follow(self, partition: int, rows: Sequence[tuple[bytes, bytes | None]], offset: int) -> None:
+        """Write rows that are in the changelog, and the offset of the last one, atomically."""
+        batch = WriteBatch(raw_mode=True)
+        for key, value in rows:
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        batch.put(self.data.offset_key, b"%d" % offset)
+        self._database(partition).write(batch)
+
+    def is_open(self, partition: int) -> bool:
+        """Whether this worker has the database of a partition in hand."""
+        return partition in self.data._dbs  # noqa: SLF001
 
     def get(self, partition: int, key: bytes) -> bytes | None:
         """A row of the database."""

@@ -46,7 +46,7 @@ class DurableApp(faust.App):  # type: ignore[misc]
     gaps: Gaps
     """Of the sources."""
     restoring: Gaps
-    """Of the changelogs, while the table is restored."""
+    """Of the changelogs, while the table is restored, and of those that are followed as standbys."""
     drain: Callable[[], Awaitable[None]]
     """Waits until everything under way is acked.
 

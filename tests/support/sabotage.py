@@ -24,7 +24,7 @@ from streamapp.core.effects import Track
 from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.follow import Follower
 from streamapp.dispatch.trigger import Trigger
-from streamapp.kafka import commit, dispatches, exits, fetch, gaps, lease, recovery, seek, store, transport
+from streamapp.kafka import commit, dispatches, exits, fetch, gaps, lease, recovery, restore, seek, store, transport
 from streamapp.observe import health
 from streamapp.wire.outcomes import OutcomeCodec
 
@@ -336,7 +336,7 @@ def without_gaps() -> None:
 
 def without_restoring_in_order() -> None:
     """Whatever is delivered of a changelog is applied."""
-    del store.Rows.on_changelog_event
+    restore.OrderedRecovery.is_next = lambda *_: True
 
 
 def without_sole_writer() -> None:

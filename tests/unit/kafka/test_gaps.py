@@ -133,15 +133,34 @@ def test_reading_can_be_sent_elsewhere_with_records_still_on_the_way(gaps):
     assert gaps.sought == 0
 
 
+def test_where_reading_is_sent_again_what_was_taken_is_not_taken_twice(gaps):
+    assert gaps.expects(ONE, 10)
+    gaps.go_to({ONE: 9}, {ONE: 10})
+    gaps.fetched(ONE, [9, 10, 11])
+    assert [gaps.expects(ONE, offset) for offset in (9, 10, 11)] == [False, False, True]
+
+
+def test_what_was_on_its_way_when_a_partition_was_given_up_is_not_taken(gaps):
+    gaps.fetched(ONE, [10, 11, 12])
+    assert not gaps.expects(ONE, 12)
+    gaps.stop()
+    assert not gaps.expects(ONE, 10)
+    assert not gaps.take_asked([ONE])
+    gaps.go_to({ONE: 9}, {ONE: 10})
+    assert gaps.expects(ONE, 10)
+
+
 def test_what_the_broker_has_no_more_where_reading_was_sent_is_passed(gaps):
+    gaps.stop()
     gaps.go_to({ONE: 20}, {ONE: 21})
     gaps.fetched(ONE, [25, 26])
     assert gaps.expects(ONE, 25)
-    assert gaps.following(ONE) == 26
+    assert gaps.expects(ONE, 26)
     assert gaps.skipped == 4
 
 
 def test_what_gets_lost_where_reading_was_sent_is_read_again(gaps):
+    gaps.stop()
     gaps.go_to({ONE: 20}, {ONE: 21})
     gaps.fetched(ONE, [20, 21, 22])
     assert not gaps.expects(ONE, 22)
@@ -150,4 +169,3 @@ def test_what_gets_lost_where_reading_was_sent_is_read_again(gaps):
 
 def test_a_partition_that_is_not_read_expects_nothing(gaps):
     assert not gaps.expects(TP("commands", 1), 0)
-    assert gaps.following(TP("commands", 1)) == 0

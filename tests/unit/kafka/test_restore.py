@@ -1,0 +1,150 @@
+"""Faust's recovery with our way of taking records in, around a table in a real RocksDB, without a broker."""
+
+from types import SimpleNamespace
+
+import pytest
+from faust.types import TP
+
+from streamapp.clock import SystemClock
+from streamapp.core.errors import Unsafe
+from streamapp.kafka.dispatches import new_app, new_table
+from streamapp.settings import Settings
+
+OWN, STANDBY, GONE = (TP("streamapp-dispatches-changelog", number) for number in range(3))
+
+
+@pytest.fixture
+async def app(tmp_path):
+    """One partition of its own that is being restored, and one that it follows; both have everything up to 9."""
+    app = new_app(Settings(), SystemClock(), datadir=tmp_path)
+    table = app.table = new_table(app, Settings())
+    recovery = app.tables.recovery
+    for tp, add in ((OWN, recovery.add_active), (STANDBY, recovery.add_standby)):
+        table.data.set_persisted_offset(tp, 9)
+        add(table, tp)
+    recovery._set_recovery_started()
+    recovery.active_highwaters[OWN] = 12
+    app.restoring.go_to({OWN: 9, STANDBY: 9, GONE: 9}, {OWN: 10, STANDBY: 10, GONE: 10})
+    yield app
+    await table.data.stop()
+
+
+def record(tp, offset, value=b"v"):
+    return SimpleNamespace(tp=tp, partition=tp.partition, offset=offset, key=b"k%d" % offset, value=value)
+
+
+def has(app, tp):
+    """What the database of a partition has, and up to where."""
+    rows = dict(app.table.scan(tp.partition, b""))
+    return sorted(rows), app.table.data.persisted_offset(tp)
+
+
+@pytest.mark.parametrize("tp", [OWN, STANDBY])
+async def test_the_next_records_are_taken(app, tp):
+    app.tables.recovery.take([record(tp, 10), record(tp, 11)])
+    assert has(app, tp) == ([b"k10", b"k11"], 11)
+    assert app.tables.recovery.applied(tp) == 11
+
+
+@pytest.mark.parametrize("tp", [OWN, STANDBY])
+async def test_a_record_that_comes_too_early_is_not_taken(app, tp):
+    app.restoring.fetched(tp, [9, 10, 11, 12])
+    app.tables.recovery.take([record(tp, 10), record(tp, 12)])
+    assert has(app, tp) == ([b"k10"], 10)
+    assert app.tables.recovery.applied(tp) == 10
+    assert app.restoring.take_asked([tp]) == {tp: 11}
+    app.tables.recovery.take([record(tp, 10), record(tp, 11), record(tp, 12)])
+    assert has(app, tp) == ([b"k10", b"k11", b"k12"], 12)
+
+
+@pytest.mark.parametrize("tp", [OWN, STANDBY])
+async def test_a_record_that_was_compacted_away_is_passed(app, tp):
+    app.restoring.fetched(tp, [9, 12])
+    app.tables.recovery.take([record(tp, 12)])
+    assert has(app, tp) == ([b"k12"], 12)
+
+
+async def test_a_removal_removes(app):
+    app.tables.recovery.take([record(STANDBY, 10)])
+    removal = record(STANDBY, 11, value=None)
+    removal.key = b"k10"
+    app.tables.recovery.take([removal])
+    assert has(app, STANDBY) == ([], 11)
+
+
+async def test_partitions_do_not_mix(app):
+    app.tables.recovery.take([record(OWN, 10), record(STANDBY, 10), record(OWN, 11)])
+    assert has(app, OWN) == ([b"k10", b"k11"], 11)
+    assert has(app, STANDBY) == ([b"k10"], 10)
+
+
+async def test_a_record_of_a_partition_that_has_gone_opens_no_database(app):
+    app.tables.recovery.take([record(GONE, 10)])
+    assert not app.table.is_open(GONE.partition)
+
+
+async def test_nothing_is_taken_between_two_assignments(app):
+    app.restoring.stop()
+    app.tables.recovery.take([record(STANDBY, 10)])
+    assert has(app, STANDBY) == ([], 9)
+
+
+async def test_once_restored_an_own_partition_is_written_by_folds_alone(app):
+    recovery = app.tables.recovery
+    recovery.take([record(OWN, offset) for offset in (10, 11, 12)])
+    recovery._tell()
+    assert recovery.signal_recovery_end.is_set()
+    recovery.take([record(OWN, 13), record(STANDBY, 10)])
+    assert has(app, OWN)[1] == 12
+    assert has(app, STANDBY)[1] == 10
+
+
+async def test_the_end_of_a_recovery_is_told_to_whoever_asks_later(app):
+    recovery = app.tables.recovery
+    recovery.take([record(OWN, offset) for offset in (10, 11, 12)])
+    recovery._tell()
+    recovery.take([record(STANDBY, 10)])
+    recovery._tell()
+    assert recovery.signal_recovery_end.is_set()
+    recovery._set_recovery_started()
+    assert not recovery.signal_recovery_end.is_set()
+
+
+async def test_a_standby_that_becomes_the_owner_goes_on_where_it_is(app):
+    recovery = app.tables.recovery
+    recovery.take([record(STANDBY, 10)])
+    app.restoring.stop()
+    recovery.standby_tps.clear()
+    recovery.add_active(app.table, STANDBY)
+    assert recovery.applied(STANDBY) == 10
+    app.restoring.go_to({STANDBY: 10}, {STANDBY: recovery.applied(STANDBY) + 1})
+    recovery.take([record(STANDBY, offset) for offset in (10, 11)])
+    assert has(app, STANDBY) == ([b"k10", b"k11"], 11)
+    written = SimpleNamespace(result=lambda: SimpleNamespace(offset=12))
+    app.table.enter(STANDBY.partition, [(b"own", b"v")], written)
+    assert has(app, STANDBY) == ([b"k10", b"k11", b"own"], 12)
+
+
+async def test_an_owner_that_becomes_a_standby_goes_on_behind_its_own_rows(app):
+    recovery = app.tables.recovery
+    recovery.take([record(OWN, offset) for offset in (10, 11, 12)])
+    recovery._tell()
+    app.table.enter(OWN.partition, [(b"own", b"v")], SimpleNamespace(result=lambda: SimpleNamespace(offset=13)))
+    app.restoring.stop()
+    recovery.active_tps.clear()
+    recovery.add_standby(app.table, OWN)
+    assert recovery.applied(OWN) == 13
+
+
+async def test_rows_that_followed_something_unread_stop_an_owner(app):
+    """What a former owner wrote after a standby had taken over was never read here."""
+    with pytest.raises(Unsafe, match="neither wrote nor read"):
+        app.table.enter(STANDBY.partition, [(b"own", b"v")], SimpleNamespace(result=lambda: SimpleNamespace(offset=11)))
+    assert has(app, STANDBY) == ([], 9)
+
+
+async def test_what_is_in_the_queue_outlives_that_the_flow_is_resumed(app):
+    queue = app.tables.changelog_queue
+    queue.force_put_nowait(SimpleNamespace(message=record(STANDBY, 10)))
+    app.flow_control.resume()  # empties the queues of streams
+    assert queue.qsize() == 1
