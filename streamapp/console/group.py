@@ -107,6 +107,7 @@ class Group:
             "ready": verdict.ok,
             "problems": list(verdict.problems),
             "partitions": list(now.partitions),
+            "standbys": {str(partition): behind for partition, behind in now.standbys.items()},
             "held": list(now.held),
             "lease_seconds": round(now.lease_remaining.total_seconds(), 3),
             "folds": {"open": now.folds_open, "acked": now.folds_acked},

@@ -63,6 +63,7 @@ def register(
             joined=joined,
             rebalancing=app.rebalancing,
             restoring=app.in_recovery,
+            standbys=app.tables.recovery.standbys(),
             url=str(app.conf.canonical_url),
             workers={url: frozenset(topics.get(app.commands_topic, ())) for url, topics in workers.items()},
             total=(app.partition_counts().get(app.commands_topic) or 0) if joined else 0,

@@ -23,6 +23,8 @@ class Membership:
     joined: bool
     rebalancing: bool
     restoring: bool
+    standbys: Mapping[int, int] = field(default_factory=dict)
+    """Partitions whose table it only keeps a copy of, each with the records that the copy lacks."""
     url: str
     """Under which the group knows this worker."""
     workers: Mapping[str, frozenset[int]]
@@ -67,6 +69,7 @@ class Worker:
             accepting=self.partitions.accepting,
             stalled=self._progress.look(folds.open, folds.acked, self.clock.monotonic()),
             untaken=self.untaken(),
+            standbys=member.standbys,
             partitions=tuple(sorted(partition.number for partition in self.partitions)),
             folds_open=folds.open,
             folds_acked=folds.acked,

@@ -28,6 +28,8 @@ class Figures:
     """Topics with records that may be taken in, by name: for how long none of them has been."""
     partitions: tuple[int, ...] = ()
     """The partitions it owns."""
+    standbys: Mapping[int, int] = field(default_factory=dict)
+    """The partitions whose table it only keeps a copy of, each with the records that the copy lacks."""
     folds_open: int = 0
     folds_acked: int = 0
     """Since the worker's start."""

@@ -49,6 +49,8 @@ class Metrics(Collector):
             held.add_metric([reason], 1)
         yield held
         yield _gauge("partitions_owned", "Partitions of the commands topic.", len(now.partitions))
+        yield _gauge("partitions_followed", "Partitions whose table is copied as a standby.", len(now.standbys))
+        yield _gauge("standby_records_behind", "Changelog records that these copies lack.", sum(now.standbys.values()))
         yield _gauge("accepting", "1 while events are folded and runs started.", int(now.accepting))
         yield _gauge("lease_seconds", "Left of the group membership.", now.lease_remaining.total_seconds())
         yield _counter("records_passed_over", "Unreadable records of the results and control topics.", now.passed_over)

@@ -366,6 +366,7 @@ async def test_the_worker_itself(bench):
     bench.followed = {"probe": 3}
     bench.passed_over = 2
     bench.gate.close("ready")
+    bench.change(standbys={2: 7})
     answer = await bench.get("/api/v1/status")
     assert answer.pop("version") == version("streamapp")
     commands = answer.pop("commands")
@@ -375,6 +376,7 @@ async def test_the_worker_itself(bench):
         "ready": True,
         "problems": [],
         "partitions": [0, 1],
+        "standbys": {"2": 7},
         "held": ["ready"],
         "lease_seconds": 5.0,
         "folds": {"open": 0, "acked": 1},

@@ -29,6 +29,7 @@ def samples(metrics):
 def test_every_figure_is_told():
     now = figures(
         partitions=(0, 2),
+        standbys={1: 30, 3: 4},
         folds_open=3,
         folds_acked=40,
         phases={"queued": 5, "running": 1},
@@ -50,6 +51,8 @@ def test_every_figure_is_told():
         ("streamapp_runs_followed", "probe"): 1,
         ("streamapp_commands_held", "ready"): 1,
         ("streamapp_partitions_owned",): 2,
+        ("streamapp_partitions_followed",): 2,
+        ("streamapp_standby_records_behind",): 34,
         ("streamapp_accepting",): 1,
         ("streamapp_lease_seconds",): 7.5,
         ("streamapp_records_passed_over_total",): 6,
