@@ -1,42 +1,56 @@
 """Reads: the live tables of all workers, and the changelog. Writes: nothing. For `streamapp doctor --tables`."""
 
+from collections import defaultdict
+
 import httpx
 
 from streamapp.cli.checks import Check
 from streamapp.kafka import audit, topics
 from streamapp.settings import Settings
 
+Holders = defaultdict[int, list[str]]
+"""Addresses of workers by partition."""
 SNAPSHOT_SECONDS = 120.0
 """For a worker to fingerprint a partition: some hundred thousand rows a second."""
-MEND = "stop the worker that owns it, delete its data directory, start it again: it is restored from the changelog"
+MEND = "stop the worker that has it, delete its data directory, start it again: it is restored from the changelog"
 
 
 async def tables_check(settings: Settings) -> list[Check]:
-    """Compare the table of every partition with a rebuild from its changelog. Changes nothing, stops nobody."""
+    """Compare every partition's table, and standbys' copies, with a rebuild from its changelog. Changes nothing."""
     found = await topics.describe(settings)
     if "changelog" not in found:
         return [Check("tables", "problem", "there is no changelog topic", "streamapp topics --create")]
     async with httpx.AsyncClient(timeout=SNAPSHOT_SECONDS) as client:
-        workers = await _workers(client, settings)
-        return [
-            await _partition_check(client, settings, workers, number) for number in range(found["changelog"].partitions)
-        ]
+        owners, standbys = await _holders(client, settings)
+        checks = []
+        for number in range(found["changelog"].partitions):
+            part = f"table {number}"
+            if number not in owners:
+                what = "no worker that answers owns it"
+                checks.append(Check(part, "problem", what, "see the workers' /health/ready"))
+            copies = [(part, url) for url in owners[number]] + [
+                (f"{part} of a standby", url) for url in standbys[number]
+            ]
+            checks += [await _copy_check(client, settings, name, url, number) for name, url in copies]
+        return checks
 
 
-async def _workers(client: httpx.AsyncClient, settings: Settings) -> dict[int, str]:
-    """Who owns which partition."""
+async def _holders(client: httpx.AsyncClient, settings: Settings) -> tuple[Holders, Holders]:
+    """Who owns which partition, and who keeps a copy of it."""
     answer = await client.get(f"{settings.worker_url}/api/v1/workers")
     answer.raise_for_status()
-    return {partition: worker["worker"] for worker in answer.json()["workers"] for partition in worker["partitions"]}
+    owners: Holders = defaultdict(list)
+    standbys: Holders = defaultdict(list)
+    for worker in answer.json()["workers"]:
+        for number in worker["partitions"]:
+            owners[number].append(worker["worker"])
+        for number in worker.get("standbys", ()):
+            standbys[int(number)].append(worker["worker"])
+    return owners, standbys
 
 
-async def _partition_check(
-    client: httpx.AsyncClient, settings: Settings, workers: dict[int, str], number: int
-) -> Check:
-    part = f"table {number}"
-    if number not in workers:
-        return Check(part, "problem", "no worker that answers owns it", "see the workers' /health/ready")
-    answer = await client.get(f"{workers[number].rstrip('/')}/api/v1/tables/{number}")
+async def _copy_check(client: httpx.AsyncClient, settings: Settings, part: str, worker: str, number: int) -> Check:
+    answer = await client.get(f"{worker.rstrip('/')}/api/v1/tables/{number}")
     if answer.status_code == httpx.codes.NOT_FOUND:
         return Check(part, "problem", "it moved to another worker meanwhile", "run the check again")
     answer.raise_for_status()

@@ -94,5 +94,5 @@ def _compared(scene: Scene) -> list[str]:
     wrong = [f"{check.part}: {check.what}" for check in found if WRONG in check.what]
     unclear = [check for check in found if check.state != "ok"]
     assert wrong or not unclear, unclear
-    assert len(found) == scene.partitions
+    assert len(found) == scene.partitions * (1 + scene.standbys), found
     return wrong
