@@ -1,10 +1,12 @@
 """Measures how long keys stand still when a worker ends. Reads: a broker and a fake Airflow. Writes: stdout.
 
-    python -m benchmarks.failover [--entries 0 200000] [--repeats 3]
+    python -m benchmarks.failover [--entries 0 200000] [--repeats 3] [--standbys 1]
 
 Two workers with the default settings share four partitions, and commands of new keys keep coming on each. Then one
 worker gets a signal. What counts is the time until the other starts a run of a command on a partition that it has
-taken over. Last, a worker without its data restores all that it is to remember.
+taken over. The table of these partitions is warm where it owned them before, cold where it had lost its data and never
+owned them since; with standbys it has a copy all the same. Last, a worker without its data restores all that it is to
+remember.
 """
 
 import argparse
@@ -41,10 +43,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entries", type=int, nargs="+", default=[0, 200_000], help="that have ended and are kept")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--standbys", type=int, default=0, help="workers that keep a copy of each partition's table")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, Kafka(Path(name, "kafka")) as kafka, FakeAirflowProcess() as airflow:
         for entries in arguments.entries:
-            with Installation(f"failover-{entries}", Path(name), kafka, airflow, **DEFAULTS) as site:
+            settings = DEFAULTS | {"standby_replicas": str(arguments.standbys)}
+            with Installation(f"failover-{entries}", Path(name), kafka, airflow, **settings) as site:
                 measure(site, kafka, entries, arguments.repeats)
 
 
@@ -54,8 +58,8 @@ def measure(site: Installation, kafka: Kafka, entries: int, repeats: int) -> Non
     remember(site, kafka, entries)
     one, two = site.worker("one"), site.worker("two")
     for kind in (signal.SIGTERM, signal.SIGKILL):
-        for warmth in ("cold", "warm") if kind is signal.SIGTERM and entries else ("warm",):
-            found = [takeover(site, one, two, kind) for _ in range(1 if warmth == "cold" else repeats)]
+        for warmth in ("cold", "warm") if entries else ("warm",):
+            found = [takeover(site, one, two, kind, cold=warmth == "cold") for _ in range(repeats)]
             seconds = f"{statistics.median(found):.1f} s ({min(found):.1f} to {max(found):.1f})"
             print(f"{entries} entries, {kind.name}, {warmth} table: {seconds} to the first run", flush=True)
     for worker in (one, two):
@@ -80,11 +84,16 @@ def remember(site: Installation, kafka: Kafka, entries: int) -> None:
     producer.flush()
 
 
-def takeover(site: Installation, leaving: Worker, staying: Worker, kind: signal.Signals) -> float:
+def takeover(site: Installation, leaving: Worker, staying: Worker, kind: signal.Signals, *, cold: bool) -> float:
     """Seconds from the signal to the first run of a command whose partition has changed hands."""
+    if cold and staying.data.exists():
+        staying.kill()
+        staying.wait()
+        staying.forget_data()
     for worker in (leaving, staying):
         if not worker.running:
             worker.start(wait=False)
+            worker.wait_ready(seconds=600)
     eventually(lambda: share(leaving, staying), seconds=600, every_seconds=0.5)
     theirs = set(leaving.get("/api/v1/status").json()["partitions"])
     end = threading.Event()
@@ -106,6 +115,7 @@ def share(*workers: Worker) -> None:
         worker.wait_ready(seconds=600)
         status = worker.get("/api/v1/status").json()
         assert len(status["partitions"]) == PARTITIONS // len(workers), status
+        assert not any(status["standbys"].values()), status
 
 
 def send(site: Installation, partitions: set[int], end: threading.Event) -> None:

@@ -1,6 +1,6 @@
 """Reads: a plan of faults. Writes: what it did, and a summary as the last line. Chaos on a real Kafka, and its judges.
 
-    python -m tests.support.chaos --minutes 30 [--seed 7] [--partitions 4] [--workers 2]
+    python -m tests.support.chaos --minutes 30 [--seed 7] [--partitions 4] [--workers 2] [--standbys 1]
 
 The plan follows from the seed; when exactly a fault strikes does not.
 """
@@ -97,7 +97,7 @@ def _judge(scene: Scene, told: judges.Told, report: Report) -> None:
     judges.settle(scene, told)
     report.violations += [*judges.history(scene), *judges.tables(scene), *scene.load.problems]
     report.settled += 1
-    report.tables += scene.partitions
+    report.tables += scene.partitions * (1 + scene.standbys)
     report.endings = Counter(told.status.values())
     report.say(f"judged: {report.endings.total()} commands have ended, {len(report.violations)} violations")
 
@@ -118,10 +118,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--standbys", type=int, default=0, help="copies of each partition's table beside its owner's")
     parser.add_argument("--settle-every", type=int, default=10, help="blows")
     parser.add_argument("--sabotage", action="append", default=[], help="see tests.support.sabotage")
     chosen = parser.parse_args()
-    size = Size(partitions=chosen.partitions, workers=chosen.workers, seed=chosen.seed, sabotage=tuple(chosen.sabotage))
+    size = Size(
+        partitions=chosen.partitions,
+        workers=chosen.workers,
+        seed=chosen.seed,
+        standbys=chosen.standbys,
+        sabotage=tuple(chosen.sabotage),
+    )
     directory = Path(tempfile.mkdtemp(prefix="chaos-"))
     print(f"{size}\nlogs of the workers: {directory}", flush=True)
     with ExitStack() as opened:

@@ -52,6 +52,8 @@ class Scene:
     partitions: int
     registry_way: Gateway
     airflow_way: Gateway
+    standbys: int
+    """Copies of each partition's table, beside its owner's."""
     fake: FakeAirflowProcess | None
     """None: the Airflow is real, and can only be away."""
 
@@ -66,6 +68,7 @@ class Size:
     per_second: float = 6.0
     run_seconds: tuple[float, ...] = (0.0, 0.05, 0.3, 1.0)
     seed: int = 1
+    standbys: int = 0
     sabotage: tuple[str, ...] = ()
     """What goes wrong in every worker, see tests.support.sabotage: to see that the judges notice."""
 
@@ -82,6 +85,7 @@ def stage(directory: Path, airflow: AirflowApi, registry: Registry, size: Size) 
             Installation(
                 f"chaos-{size.partitions}-{size.seed}", directory, broker, airflow, registry.url,
                 partitions=size.partitions, airflow_url=airflow_way.url, schema_registry_url=registry_way.url,
+                standby_replicas=str(size.standbys),
                 **({"airflow_timeout": f"{AIRFLOW_TIMEOUT_SECONDS}s"} if fake else {}),
             )
         )  # fmt: skip
@@ -91,4 +95,4 @@ def stage(directory: Path, airflow: AirflowApi, registry: Registry, size: Size) 
         chance = random.Random(size.seed)
         draw = Commands(site, chance, keys=size.keys, seconds=size.run_seconds)
         load = opened.enter_context(Load(site, broker, draw, size.per_second))
-        yield Scene(broker, site, crew, load, size.partitions, registry_way, airflow_way, fake)
+        yield Scene(broker, site, crew, load, size.partitions, registry_way, airflow_way, size.standbys, fake)
