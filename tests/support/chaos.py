@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tests.support import chaos_judges as judges
 from tests.support.airflow_api import FakeAirflowProcess
+from tests.support.chaos_commits import Recorded
 from tests.support.chaos_crew import UnforeseenEnd
 from tests.support.chaos_faults import FAULTS, Blow, for_ever, victim
 from tests.support.chaos_scene import Scene, Size, stage
@@ -73,7 +74,7 @@ def play(scene: Scene, blows: Iterable[Blow], *, settle_every: int) -> Report:
 
 
 def _play(scene: Scene, blows: Iterable[Blow], settle_every: int, report: Report) -> None:
-    told = judges.Told(scene)
+    told, recorded = judges.Told(scene), Recorded()
     for worker in scene.crew.workers:
         scene.crew.join(worker)
     scene.crew.wait(scene.crew.check_ready, 180)
@@ -83,7 +84,7 @@ def _play(scene: Scene, blows: Iterable[Blow], settle_every: int, report: Report
         _strike(scene, blow)
         report.injected.update(blow.faults)
         report.blows += 1
-        report.violations += judges.forgotten(scene, told)
+        report.violations += judges.forgotten(scene, recorded)
         if report.blows % settle_every == 0:
             _judge(scene, told, report)
             scene.load.resume()

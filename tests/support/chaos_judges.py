@@ -10,10 +10,11 @@ from confluent_kafka import KafkaException
 from streamapp.cli.tables import tables_check
 from streamapp.core.model import TERMINAL
 from streamapp.settings import load_settings
+from tests.support.chaos_commits import Recorded, unrecorded
 from tests.support.chaos_load import Place
 from tests.support.chaos_scene import Scene
 from tests.support.installation import place_of
-from tests.support.tables import committed
+from tests.support.tables import committed_of_all
 
 T = TypeVar("T")
 
@@ -48,12 +49,11 @@ class Told:
         assert not missing, f"{len(missing)} of {len(sent)} have no ending; (partition, offset): {shown}"
 
 
-def forgotten(scene: Scene, told: Told) -> list[str]:
-    """Committed records of which nothing was told: at any time, also while everything goes wrong."""
-    offsets = scene.crew.wait(lambda: _answered(lambda: committed(scene.site, scene.broker)))
-    scene.crew.wait(told.look)
-    places = [(number, offset) for number, end in offsets.items() for offset in range(end)]
-    return [f"G4: {place} is committed, and nothing was told of it" for place in places if place not in told.status]
+def forgotten(scene: Scene, recorded: Recorded) -> list[str]:
+    """Committed records of which nothing is on record: at any time, also while everything goes wrong."""
+    offsets = scene.crew.wait(lambda: _answered(lambda: committed_of_all(scene.site, scene.broker)))
+    scene.crew.wait(lambda: _answered(lambda: recorded.look(scene.site)))
+    return unrecorded(offsets, recorded)
 
 
 def _answered(ask: Callable[[], T]) -> T:

@@ -27,11 +27,21 @@ def changelog(installation: Installation) -> list[Record]:
 
 def committed(installation: Installation, kafka: Kafka) -> dict[int, int]:
     """The offsets of the commands topic that are committed."""
+    return committed_of_all(installation, kafka)["commands"]
+
+
+def committed_of_all(installation: Installation, kafka: Kafka) -> dict[str, dict[int, int]]:
+    """The committed offsets of each log, by partition."""
+    logs = {"commands": "", "results": "-results", "control": "-control"}
     consumer = Consumer({**kafka.client, "group.id": installation.name})
-    partitions = consumer.list_topics(installation.name, timeout=20).topics[installation.name].partitions
-    found = consumer.committed([TopicPartition(installation.name, number) for number in partitions], timeout=20)
-    consumer.close()
-    return {tp.partition: max(tp.offset, 0) for tp in found}
+    try:
+        partitions = consumer.list_topics(installation.name, timeout=20).topics[installation.name].partitions
+        names = {log: installation.name + end for log, end in logs.items()}
+        places = [TopicPartition(name, number) for name in names.values() for number in partitions]
+        found = consumer.committed(places, timeout=20)
+    finally:
+        consumer.close()
+    return {log: {tp.partition: max(tp.offset, 0) for tp in found if tp.topic == name} for log, name in names.items()}
 
 
 def databases(worker: Worker) -> Iterator[tuple[int, Snapshot]]:
