@@ -73,7 +73,7 @@ class DurableApp(faust.App):  # type: ignore[misc]
 
     def partition_counts(self) -> dict[str, int]:
         """The partitions of every topic that is read, and of the changelog, as the cluster has them now."""
-        names = {tp.topic for tp in self.consumer.assignment()} or {self.commands_topic}
+        names = {tp.topic for tp in self.consumer.assignment()} | {self.commands_topic}  # a standby may own none
         return {name: self.consumer.topic_partitions(name) for name in sorted(names)}
 
     def assigned_commands(self) -> set[TP]:

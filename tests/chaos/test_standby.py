@@ -72,6 +72,26 @@ def test_ownership_goes_to_the_standby_and_back(install: Install) -> None:
         assert all(copy.equal for copy in copies.values()), copies
 
 
+def test_a_worker_that_owns_nothing_follows_and_takes_over(install: Install) -> None:
+    installation = install(partitions=1, standby_replicas="1")
+    owner, follower = installation.worker("owner"), installation.worker("follower")
+    owner.start()
+    installation.endings(installation.send(*commands(20)))
+    follower.start()
+    eventually(lambda: _follows(follower), seconds=60)
+    underway = installation.send(*commands(20, 20))
+    owner.kill()
+    installation.endings(underway, seconds=60)
+    assert wrong(tables(installation, follower)) == []
+    assert installation.violations() == []
+
+
+def _follows(worker: Worker) -> None:
+    status = worker.get("/api/v1/status").json()
+    assert status["ready"], status
+    assert (status["partitions"], status["standbys"]) == ([], {"0": 0}), status
+
+
 def take_over_after_losses(installation: Installation, *sabotage: str) -> list[str]:
     """Let a worker follow another one's changelogs, of which much gets lost on the way, and take over.
 
