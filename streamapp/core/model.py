@@ -64,8 +64,13 @@ class Reason(StrEnum):
     STOPPED_OUTSIDE = "stopped_outside"
 
 
+RETRYABLE = frozenset({Reason.RUN_FAILED, Reason.RUN_NOT_STARTED, Reason.DAG_NOT_FOUND, Reason.REFUSED_BY_AIRFLOW})
+"""What a route may have tried again. The rest would fail again (a bad record), or might run twice what somebody else
+began or took away (a run that was deleted, or whose id is taken)."""
+
+
 class Ordering(StrEnum):
-    """When the next command of a key may start."""
+    """When a command lets the next one of its key start; each follows the one before it, whatever its own ordering."""
 
     COMPLETED = "completed"
     """Once the run before it has ended."""
@@ -96,6 +101,16 @@ class Policy:
     """Runs that may fail; runs in which no task started are not counted."""
     retry_delay: timedelta = timedelta(seconds=30)
     """The wait before the second attempt; it doubles from there."""
+    retry_delay_max: timedelta = timedelta(hours=1)
+    """Doubling stops here; a longer `retry_delay` never doubles."""
+    retry_on: frozenset[Reason] = frozenset({Reason.RUN_FAILED, Reason.RUN_NOT_STARTED})
+    """Failures that are worth another attempt; of `RETRYABLE`."""
+    not_before: timedelta | None = None
+    """How long after its acceptance it starts at the earliest; a command's own time goes before."""
+    deadline: timedelta | None = None
+    """How long after its acceptance it may still start; a command's own time goes before."""
+    dedupe_for: timedelta | None = None
+    """How long it is remembered after its end; None: as long as the settings say."""
     max_in_flight: int = 16
     """Runs of the DAG outstanding in Airflow at a time."""
 
@@ -187,9 +202,11 @@ class Entry:
     """None once ended."""
     round: int = 1
     attempt: int = 0
-    """The last attempt that came to a run; 0 before the first."""
+    """The last attempt that came to a run, or was refused with another one to follow; 0 before the first."""
     unstarted: int = 0
     """Attempts of this round in which no task started."""
+    refused: int = 0
+    """Attempts of this round that Airflow refused and that another one followed: they came to no run."""
     not_before: datetime | None = None
     """Earliest dispatch: the producer's wish, or the time of the next attempt."""
     deadline: datetime | None = None
@@ -213,7 +230,7 @@ class Entry:
         """Whether it takes part in its key's queue, as the first or behind others."""
         if self.key is None or self.policy is None or self.policy.ordering is Ordering.NONE:
             return False
-        return self.policy.ordering is Ordering.COMPLETED or self.attempt == 0
+        return self.policy.ordering is Ordering.COMPLETED or self.attempt == self.refused
 
     @property
     def dispatchable(self) -> bool:

@@ -11,6 +11,7 @@ from streamapp.core.retry import UNSTARTED_ALLOWED, retry_delay
 from streamapp.core.state import State
 
 _WITHOUT_RUN = frozenset({RunState.NOT_CREATED, RunState.DUPLICATE})
+_TRIED_AGAIN = frozenset({RunState.FAILED, RunState.NOT_CREATED})
 _ENDING_DETAIL = {Status.EXPIRED: "its deadline passed before a run was created"}
 
 
@@ -41,7 +42,7 @@ def _observe_again(entry: Entry, seen: Outcome) -> Decision:
     if seen.status is Status.RUN_ENDED and seen.round == entry.round:
         if seen.attempt >= entry.attempt and _pronounced(entry):
             effects = verdicts.verdict(entry)
-        elif seen.attempt < entry.run_attempt and seen.result is RunState.FAILED:
+        elif seen.attempt < entry.run_attempt and seen.result in _TRIED_AGAIN:
             effects = [Emit(_attempt_failed_before(entry, seen))]
     return Decision(tuple(rows.again(entry)), tuple(effects))
 
@@ -56,7 +57,7 @@ def _attempt_failed_before(entry: Entry, seen: Outcome) -> Outcome:
         verdicts.outcome_of(entry),
         status=Status.ATTEMPT_FAILED,
         attempt=seen.attempt,
-        dag_run_id=seen.dag_run_id,
+        dag_run_id=None if seen.result is RunState.NOT_CREATED else seen.dag_run_id,
         reason=seen.reason or Reason.RUN_FAILED,
         detail=verdicts.cut(seen.detail),
         at=seen.at,
@@ -105,7 +106,7 @@ def _run_ended(state: State, entry: Entry, seen: Outcome, at: datetime) -> Decis
         case RunState.NOT_CREATED if entry.ending is not None:
             now = replace(ended, status=entry.ending, reason=None, detail=_ENDING_DETAIL.get(entry.ending))
         case RunState.NOT_CREATED if seen.reason is not None:
-            now = _given_up(ended, Status.REJECTED)
+            now = _refused(ended, seen.attempt)
         case RunState.FAILED | RunState.DELETED if entry.ending not in {None, Status.EXPIRED}:
             assert entry.ending is not None
             now = replace(ended, status=entry.ending)
@@ -127,13 +128,24 @@ def _failed(ended: Entry) -> Entry:
     assert ended.policy is not None
     reason = ended.reason or Reason.RUN_FAILED
     policy, ended = ended.policy, replace(ended, reason=reason)
-    if reason is Reason.RUN_NOT_STARTED and ended.unstarted < UNSTARTED_ALLOWED:
-        ended = replace(ended, unstarted=ended.unstarted + 1)
-        again = True
-    else:
-        again = ended.attempt - ended.unstarted < policy.max_attempts
-    if not again:
+    if reason not in policy.retry_on:
         return _given_up(ended, Status.FAILED)
+    if reason is Reason.RUN_NOT_STARTED and ended.unstarted < UNSTARTED_ALLOWED:
+        return _again(replace(ended, unstarted=ended.unstarted + 1))
+    if ended.attempt - ended.unstarted < policy.max_attempts:
+        return _again(ended)
+    return _given_up(ended, Status.FAILED)
+
+
+def _refused(ended: Entry, attempt: int) -> Entry:
+    """An attempt that Airflow refused. Where another one follows it has its number used up, so each is told apart."""
+    assert ended.policy is not None
+    if ended.reason not in ended.policy.retry_on or attempt - ended.unstarted >= ended.policy.max_attempts:
+        return _given_up(ended, Status.REJECTED)
+    return _again(replace(ended, attempt=attempt, refused=ended.refused + 1))
+
+
+def _again(ended: Entry) -> Entry:
     return replace(ended, status=Status.ATTEMPT_FAILED, not_before=ended.at + retry_delay(ended))
 
 

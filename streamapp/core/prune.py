@@ -1,10 +1,16 @@
 """What may be forgotten: reads an ended entry and who holds its id; writes nothing, answers the rows that go."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from streamapp.core.effects import Change, Delete, Identity, Settled
 from streamapp.core.model import Entry, Holder
 from streamapp.core.state import State
+
+
+def lifetime(entry: Entry, retention: timedelta) -> timedelta:
+    """How long an entry is kept after its end: as its route says, else for the retention."""
+    of_route = entry.policy.dedupe_for if entry.policy is not None else None
+    return retention if of_route is None else of_route
 
 
 def expired(state: State, entry: Entry, *, before: datetime, committed: int) -> tuple[Change, ...]:

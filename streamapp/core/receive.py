@@ -8,6 +8,7 @@ from streamapp.core.errors import ConfigError
 from streamapp.core.events import CommandReceived
 from streamapp.core.key import MAX_KEY_BYTES, usable_key
 from streamapp.core.model import Command, Entry, Holder, Reason, Rejection, Status, Timings
+from streamapp.core.routing import later
 from streamapp.core.state import State
 
 
@@ -41,8 +42,8 @@ def receive(state: State, event: CommandReceived) -> Decision:
         status=Status.ACCEPTED,
         policy=event.policy,
         params=content.params,
-        not_before=content.not_before,
-        deadline=content.deadline,
+        not_before=content.not_before or later(event.at, event.policy.not_before),
+        deadline=content.deadline or later(event.at, event.policy.deadline),
         at=event.at,
         timings=Timings(accepted_at=event.at),
         correlation_id=content.correlation_id,

@@ -5,10 +5,6 @@ from datetime import timedelta
 
 from streamapp.core.model import Entry
 
-MAX_DELAY = timedelta(hours=1)
-"""Doubling stops here: an operator who mends the cause should not wait longer for the next attempt. A policy may ask
-for a longer delay, which then never doubles."""
-
 UNSTARTED_ALLOWED = 3
 """Runs in which no task started that are tried again without counting as attempts."""
 
@@ -19,9 +15,9 @@ def retry_delay(entry: Entry) -> timedelta:
     The jitter is a hash of id and attempt, so that two workers that fold the same event decide the same.
     """
     assert entry.policy is not None
-    delay = entry.policy.retry_delay
-    if delay < MAX_DELAY:
-        delay = min(delay * 2 ** min(max(entry.attempt - 1, 0), 32), MAX_DELAY)
+    delay, longest = entry.policy.retry_delay, entry.policy.retry_delay_max
+    if delay < longest:
+        delay = min(delay * 2 ** min(max(entry.attempt - 1, 0), 32), longest)
     digest = hashlib.sha256(f"{entry.id}-{entry.round}.{entry.attempt}".encode()).digest()
     share = 0.5 + int.from_bytes(digest[:4], "big") / 2**33
     return delay * share

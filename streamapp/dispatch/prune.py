@@ -1,11 +1,11 @@
-"""Forgets what ended longer ago than the retention. Reads settled rows, a few at a time; removes them log first.
+"""Forgets what ended too long ago for its route, or for the retention. Reads settled rows; removes them log first.
 
-The rows of one partition are walked in the order of their keys, and what was removed stays in the database as marks
-that a walk has to step over. So a walk goes on behind what it removed, and the next one begins only when something can
-have come of age.
+The rows of one partition are walked, a few at a time, in the order of their keys, and what was removed stays in the
+database as marks that a walk has to step over. So a walk goes on behind what it removed, and the next one begins only
+when something can have come of age.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from itertools import islice
 
 from streamapp.clock import Clock
 from streamapp.core.effects import Change, Settled
-from streamapp.core.prune import expired
+from streamapp.core.prune import expired, lifetime
 from streamapp.dispatch.fold import Folds, SourcePartition
 from streamapp.dispatch.partition import Partition
 from streamapp.dispatch.partitions import Partitions
@@ -25,7 +25,7 @@ REMOVED_PER_TURN = 50
 GRAIN = timedelta(milliseconds=1)
 """Of times in rows: what was folded within the same one may have come later."""
 WALKS_PER_RETENTION = 50
-"""A partition is walked at most this often; so rows may live a fiftieth longer."""
+"""A partition is walked at most this often, whatever routes say; so rows may live a fiftieth of it longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +65,48 @@ class _Walk:
 
     horizon: Horizon = field(default_factory=Horizon)
     after: Settled | None = None
-    """The last row that was looked at; None: begin anew."""
-    oldest: datetime | None = None
-    """When the first of those ended that stay; at the latest the walk's own beginning, since others end meanwhile."""
-    due: datetime | None = None
-    """It does not go on before this."""
+    """The last row that was looked at; None: at the beginning."""
+    began: datetime | None = None
+    """What is not seen on the way has ended since, at the earliest."""
+    of_age: datetime | None = None
+    """When the first of those that were seen, and stay, has come of age."""
+    rests_until: datetime | None = None
+    """The next walk begins no earlier; None while one is under way."""
+
+    def is_due(self, now: datetime, shortest: timedelta) -> bool:
+        """Whether to go on, or to begin anew because something can have come of age."""
+        if self.rests_until is None or self.began is None:
+            return True
+        unseen = self.began + shortest
+        return now >= self.rests_until and now >= (unseen if self.of_age is None else min(self.of_age, unseen))
 
 
 class Pruner:
     """Walks the partitions in turn. Called while nothing more urgent is to be done."""
 
-    def __init__(self, partitions: Partitions, folds: Folds, clock: Clock, *, retention: timedelta) -> None:
+    def __init__(
+        self,
+        partitions: Partitions,
+        folds: Folds,
+        clock: Clock,
+        *,
+        retention: timedelta,
+        shortest: Callable[[], timedelta | None] = lambda: None,
+    ) -> None:
+        """Nothing is known yet.
+
+        Args:
+            partitions: Whose rows are walked.
+            folds: Where removals go.
+            clock: The only source of time.
+            retention: How long a command is remembered whose route does not say.
+            shortest: The shortest time that a route says, None where none says one.
+        """
         self._partitions = partitions
         self._folds = folds
         self._clock = clock
         self._retention = retention
+        self._shortest = shortest
         self._walks: dict[Partition, _Walk] = {}
         self.pruned = 0
         """Commands that were forgotten."""
@@ -97,33 +124,36 @@ class Pruner:
             self._walks = {partition: _Walk() for partition in owned}
         for partition, walk in self._walks.items():
             walk.horizon.look(now, {source: at for source, at in offsets.items() if source[1] == partition.number})
+        shortest = min(self._retention, self._shortest() or self._retention)
         for partition, walk in self._walks.items():
             commands = offsets.get((commands_topic, partition.number))
-            if commands is not None and walk.horizon.reached is not None and (walk.due is None or walk.due <= now):
-                before = min(now - self._retention, walk.horizon.reached)
-                self._go_on(partition, walk, before, commands.committed)
+            if commands is not None and walk.horizon.reached is not None and walk.is_due(now, shortest):
+                self._go_on(partition, walk, walk.horizon.reached, commands.committed)
                 self._walks[partition] = self._walks.pop(partition)  # the others first, then this one again
                 return
 
-    def _go_on(self, partition: Partition, walk: _Walk, before: datetime, committed: int) -> None:
+    def _go_on(self, partition: Partition, walk: _Walk, horizon: datetime, committed: int) -> None:
+        now = self._clock.now()
         removals: list[Change] = []
         pruned = looked = 0
-        walk.oldest = walk.oldest or self._clock.now()
+        if walk.after is None:
+            walk.began, walk.of_age, walk.rests_until = now, None, None
         with closing(partition.settled(walk.after)) as entries:  # open, it would keep the database locked
             for entry in islice(entries, READ_PER_TURN):
                 looked += 1
                 walk.after = Settled(entry.key, entry.source.offset)
-                if found := expired(partition, entry, before=before, committed=committed):
+                kept_for = lifetime(entry, self._retention)
+                if found := expired(partition, entry, before=min(now - kept_for, horizon), committed=committed):
                     removals.extend(found)
                     pruned += 1
                     if pruned == REMOVED_PER_TURN:
                         break
                 else:
-                    walk.oldest = min(entry.at, walk.oldest)
+                    of_age = entry.at + kept_for
+                    walk.of_age = of_age if walk.of_age is None else min(of_age, walk.of_age)
         if removals:
             self._folds.remove(partition, removals)
             self.pruned += pruned
         if looked < READ_PER_TURN and pruned < REMOVED_PER_TURN:
-            pause = self._clock.now() + self._retention / WALKS_PER_RETENTION
-            walk.due = max(walk.oldest + self._retention, pause)
-            walk.after = walk.oldest = None
+            walk.rests_until = self._clock.now() + self._retention / WALKS_PER_RETENTION
+            walk.after = None

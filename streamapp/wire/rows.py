@@ -33,8 +33,9 @@ from streamapp.wire.times import MILLISECOND, from_millis, to_millis
 
 E = TypeVar("E")
 
-VERSION = 1
-"""Of the row values. A release reads its predecessor's and refuses a newer one."""
+VERSION = 2
+"""Of the row values. A release reads its predecessor's and refuses a newer one. 2: the policies of a routes file; a row
+that needs none of it is still written as 1."""
 
 QUEUES = b"q"
 FREE = b"f"
@@ -45,6 +46,9 @@ _NEWER = "a newer release of streamapp wrote it; start that release again, or a 
 _NULL_KEY = 0xFFFFFFFF
 _LENGTH = struct.Struct(">I")
 _OFFSET = struct.Struct(">Q")
+_DEFAULTS = Policy(dag_id="")
+_SINCE_2 = ("retry_delay_max", "not_before", "deadline", "dedupe_for")
+_FIELDS_OF_1 = 6
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -95,9 +99,9 @@ def after_queue(key: bytes) -> bytes:
 def row_value(row: Row) -> bytes:
     """The bytes of a row."""
     if isinstance(row, Holder):
-        return _to_json({"v": VERSION, "key": _base64(row.key), "offset": row.offset}).encode() + b"\n"
+        return _to_json({"v": 1, "key": _base64(row.key), "offset": row.offset}).encode() + b"\n"
     fields: dict[str, Any] = {
-        "v": VERSION,
+        "v": None,
         "source": [row.source.topic, row.source.partition, row.source.offset],
         "key": _base64(row.key),
         "recorded_at": to_millis(row.recorded_at),
@@ -109,6 +113,7 @@ def row_value(row: Row) -> bytes:
         "round": row.round,
         "attempt": row.attempt,
         "unstarted": row.unstarted or None,
+        "refused": row.refused or None,
         "not_before": _millis(row.not_before),
         "deadline": _millis(row.deadline),
         "ending": row.ending,
@@ -128,6 +133,7 @@ def row_value(row: Row) -> bytes:
             "value": row.original.value is not None,
             "headers": [[name, _base64(content)] for name, content in row.original.headers],
         }
+    fields["v"] = _version(fields)
     line = _to_json({name: content for name, content in fields.items() if content is not None})
     return line.encode("utf-8", "surrogatepass") + b"\n" + value
 
@@ -159,6 +165,7 @@ def parse_row(data: bytes) -> Row:
         round=fields["round"],
         attempt=fields["attempt"],
         unstarted=get("unstarted", 0),
+        refused=get("refused", 0),
         not_before=_time(get("not_before")),
         deadline=_time(get("deadline")),
         ending=_member(Status, get("ending")),
@@ -175,9 +182,10 @@ def parse_row(data: bytes) -> Row:
 
 
 def _policy(policy: Policy | None) -> dict[str, Any] | None:
+    """What is at its default and unknown to version 1 is left out, so that most rows stay small, and readable to it."""
     if policy is None:
         return None
-    return {
+    fields: dict[str, Any] = {
         "dag_id": policy.dag_id,
         "ordering": policy.ordering,
         "on_failure": policy.on_failure,
@@ -185,11 +193,21 @@ def _policy(policy: Policy | None) -> dict[str, Any] | None:
         "retry_delay": policy.retry_delay // MILLISECOND,
         "max_in_flight": policy.max_in_flight,
     }
+    if policy.retry_on != _DEFAULTS.retry_on:
+        fields["retry_on"] = sorted(policy.retry_on)
+    for name in _SINCE_2:
+        delay: timedelta | None = getattr(policy, name)
+        if delay is not None and delay != getattr(_DEFAULTS, name):
+            fields[name] = delay // MILLISECOND
+    return fields
 
 
 def _parse_policy(fields: dict[str, Any] | None) -> Policy | None:
     if fields is None:
         return None
+    given: dict[str, Any] = {name: timedelta(milliseconds=fields[name]) for name in _SINCE_2 if name in fields}
+    if "retry_on" in fields:
+        given["retry_on"] = frozenset(map(Reason, fields["retry_on"]))
     return Policy(
         dag_id=fields["dag_id"],
         ordering=Ordering(fields["ordering"]),
@@ -197,7 +215,14 @@ def _parse_policy(fields: dict[str, Any] | None) -> Policy | None:
         max_attempts=fields["max_attempts"],
         retry_delay=timedelta(milliseconds=fields["retry_delay"]),
         max_in_flight=fields["max_in_flight"],
+        **given,
     )
+
+
+def _version(fields: dict[str, Any]) -> int:
+    """The first version that reads a row rightly."""
+    policy = fields["policy"] or {}
+    return 2 if fields["refused"] or len(policy) > _FIELDS_OF_1 else 1
 
 
 def _timings(timings: Timings) -> list[int | None] | None:

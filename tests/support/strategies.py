@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from streamapp.core.effects import Free, Identity, Queued, Settled
 from streamapp.core.model import (
+    RETRYABLE,
     Action,
     DeadLetter,
     Entry,
@@ -51,14 +52,20 @@ timings = st.builds(
     started_at=optional(told_times),
     ended_at=optional(told_times),
 )
+delays = st.integers(0, 10**9).map(lambda millis: timedelta(milliseconds=millis))
 policies = st.builds(
     Policy,
     dag_id=names,
     ordering=st.sampled_from(Ordering),
     on_failure=st.sampled_from(OnFailure),
     max_attempts=counts,
-    retry_delay=st.integers(0, 10**9).map(lambda millis: timedelta(milliseconds=millis)),
+    retry_delay=delays,
     max_in_flight=counts,
+    retry_delay_max=delays,
+    retry_on=st.frozensets(st.sampled_from(sorted(RETRYABLE))),
+    not_before=optional(delays),
+    deadline=optional(delays),
+    dedupe_for=optional(delays),
 )
 entries = st.builds(
     Entry,
@@ -73,6 +80,7 @@ entries = st.builds(
     round=counts,
     attempt=counts,
     unstarted=counts,
+    refused=counts,
     not_before=optional(times),
     deadline=optional(times),
     ending=optional(st.sampled_from(Status)),

@@ -546,3 +546,111 @@ def test_delays_come_from_the_entry_alone():
     see(table, run_ended, result=RunState.FAILED)
     expected = AT + retry_delay(about)
     assert table.entry().not_before == expected - timedelta(microseconds=expected.microsecond % 1000)
+
+
+# What a route has tried again
+
+STUBBORN = policy(max_attempts=3, retry_on=frozenset({Reason.RUN_FAILED, Reason.DAG_NOT_FOUND}))
+
+
+def told(decision):
+    return [(one.status, one.attempt, one.dag_run_id, one.reason) for one in outcomes(decision)]
+
+
+def test_a_reason_that_the_route_does_not_name_is_final():
+    table = running(policy=policy(max_attempts=9, retry_on=frozenset({Reason.RUN_NOT_STARTED})))
+    see(table, run_ended, result=RunState.FAILED)
+    assert table.entry().status is Status.FAILED
+
+
+def test_runs_in_which_nothing_started_end_a_command_whose_route_does_not_name_them():
+    table = running(policy=STUBBORN)
+    see(table, unstarted)
+    assert (table.entry().status, table.entry().reason) == (Status.FAILED, Reason.RUN_NOT_STARTED)
+
+
+def test_a_refusal_that_the_route_names_uses_an_attempt_up():
+    table = table_with(received(0, policy=STUBBORN), received(1))
+    first = refused(table.entry(), Reason.DAG_NOT_FOUND)
+    decision = table.fold(observed(first))
+    now = table.entry()
+    assert told(decision) == [(Status.ATTEMPT_FAILED, 1, None, Reason.DAG_NOT_FOUND)]
+    assert (now.attempt, now.refused, now.run_attempt, now.run_id) == (1, 1, 2, None)
+    assert AT < now.not_before <= AT + retry_delay(now)
+    assert [kept.source.offset for kept in tracked(decision)] == [0]
+    again = table.fold(observed(first))
+    assert told(again) == told(decision)
+    assert table.entry() == now
+
+
+def test_a_refusal_is_told_again_after_later_attempts():
+    table = table_with(received(0, policy=STUBBORN))
+    first = refused(table.entry(), Reason.DAG_NOT_FOUND)
+    before = told(table.fold(observed(first)))
+    see(table, triggered)
+    now = table.entry()
+    assert (now.status, now.attempt) == (Status.TRIGGERED, 2)
+    assert told(table.fold(observed(first))) == before
+    assert table.entry() == now
+
+
+def test_the_last_refusal_rejects_and_counts_the_attempts_before_it():
+    table = table_with(received(0, policy=STUBBORN))
+    for _ in range(3):
+        decision = see(table, refused, reason=Reason.DAG_NOT_FOUND)
+    assert told(decision) == [(Status.REJECTED, 2, None, Reason.DAG_NOT_FOUND)]
+    assert len(letters(decision)) == 1
+
+
+def test_refusals_and_failed_runs_share_the_attempts():
+    table = table_with(received(0, policy=STUBBORN))
+    see(table, refused, reason=Reason.DAG_NOT_FOUND)
+    for _ in range(2):
+        see(table, triggered)
+        see(table, run_ended, result=RunState.FAILED)
+    assert (table.entry().status, table.entry().attempt) == (Status.FAILED, 3)
+
+
+def test_a_refusal_that_the_route_does_not_name_is_final_also_after_attempts():
+    table = running(policy=STUBBORN)
+    see(table, run_ended, result=RunState.FAILED)
+    see(table, refused)
+    assert (table.entry().status, table.entry().attempt) == (Status.REJECTED, 1)
+
+
+def test_with_ordering_triggered_a_refused_attempt_keeps_its_place():
+    table = table_with(received(0, policy=replace(STUBBORN, ordering=Ordering.TRIGGERED)), received(1))
+    decision = see(table, refused, reason=Reason.DAG_NOT_FOUND)
+    assert [change.key for change in decision.changes] == [Queued(b"k", 0)]
+    assert [kept.source.offset for kept in tracked(decision)] == [0]
+    assert [kept.source.offset for kept in tracked(see(table, triggered))] == [0, 1]
+
+
+# Different orderings on one key
+
+
+def test_the_one_before_says_when_the_next_may_start():
+    kinds = [Ordering.COMPLETED, Ordering.TRIGGERED, Ordering.NONE, Ordering.COMPLETED, Ordering.COMPLETED]
+    table = Table()
+    started = []
+    for offset, kind in enumerate(kinds):
+        started += tracked(table.fold(received(offset, policy=policy(ordering=kind))))
+    assert [one.source.offset for one in started] == [0, 2]  # `none` neither waits nor is waited for
+    assert [one.source.offset for one in tracked(see(table, triggered, 0))] == [0]
+    assert [one.source.offset for one in tracked(see(table, run_ended, 0))] == [0, 1]
+    assert [one.source.offset for one in tracked(see(table, triggered, 1))] == [1, 3]
+    see(table, triggered, 3)
+    assert [one.source.offset for one in tracked(see(table, run_ended, 1))] == [1]
+    assert [one.source.offset for one in tracked(see(table, run_ended, 3))] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("ordering", "released"), [(Ordering.COMPLETED, []), (Ordering.TRIGGERED, [1]), (Ordering.NONE, [1])]
+)
+def test_a_blocked_command_holds_its_key_if_it_still_stands_in_the_queue(ordering, released):
+    table = table_with(received(0, policy=policy(ordering=ordering, on_failure=OnFailure.BLOCK)))
+    tracking = tracked(table.fold(received(1)))
+    tracking += tracked(see(table, triggered))
+    decision = see(table, run_ended, result=RunState.FAILED)
+    assert [one.status for one in outcomes(decision)] == [Status.BLOCKED]
+    assert [one.source.offset for one in tracking + tracked(decision) if one.source.offset] == released

@@ -4,8 +4,8 @@ import pytest
 
 from streamapp.core.effects import Delete, Identity, Settled
 from streamapp.core.model import TERMINAL, Status
-from streamapp.core.prune import expired
-from tests.support.builders import AT, entry, observed, received, rejection, run_ended
+from streamapp.core.prune import expired, lifetime
+from tests.support.builders import AT, entry, observed, policy, received, rejection, run_ended
 from tests.support.memory import Table, letters, outcomes
 
 DAY = timedelta(days=1)
@@ -86,3 +86,12 @@ def test_a_crash_between_the_removals_leaves_what_the_next_look_finds():
     first, *_ = forgotten(table, ended(table))
     table.remove(first.key)
     assert forgotten(table, table.entry(0)) == (Delete(Settled(b"k", 0)),)
+
+
+@pytest.mark.parametrize(("dedupe_for", "kept"), [(None, DAY), (2 * DAY, 2 * DAY), (INSTANT, INSTANT)])
+def test_a_route_may_say_how_long_a_command_is_remembered(dedupe_for, kept):
+    assert lifetime(entry(policy=policy(dedupe_for=dedupe_for)), DAY) == kept
+
+
+def test_what_has_no_route_is_remembered_for_the_retention():
+    assert lifetime(entry(status=Status.REJECTED, policy=None), DAY) == DAY

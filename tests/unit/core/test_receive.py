@@ -383,3 +383,30 @@ def test_the_answer_to_an_instruction_has_the_same_id_when_the_command_has_gone_
 def test_params_are_kept_as_they_are(table):
     table.fold(received(0, content=command(id="c0", params='{ "a" :1}')))
     assert table.entry().params == '{ "a" :1}'
+
+
+# Times of the route
+
+
+def test_a_route_counts_its_times_from_the_acceptance():
+    table = Table()
+    table.fold(received(0, policy=policy(not_before=5 * SECOND, deadline=60 * SECOND), at=AT + SECOND))
+    now = table.entry()
+    assert (now.not_before, now.deadline) == (AT + 6 * SECOND, AT + 61 * SECOND)
+
+
+def test_a_commands_own_times_go_before_those_of_its_route():
+    table = Table()
+    rules = policy(not_before=5 * SECOND, deadline=60 * SECOND)
+    table.fold(received(0, policy=rules, not_before=AT))
+    table.fold(received(1, policy=rules, deadline=AT + SECOND))
+    assert (table.entry(0).not_before, table.entry(0).deadline) == (AT, AT + 60 * SECOND)
+    assert (table.entry(1).not_before, table.entry(1).deadline) == (AT + 5 * SECOND, AT + SECOND)
+
+
+def test_the_policy_of_the_first_fold_stays():
+    table = Table()
+    table.fold(received(0, policy=policy(max_attempts=2, deadline=SECOND)))
+    before = table.entry()
+    table.fold(received(0, policy=policy(max_attempts=7, deadline=9 * SECOND), at=AT + SECOND))
+    assert table.entry() == before

@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from streamapp.core.retry import MAX_DELAY, retry_delay
+from streamapp.core.retry import retry_delay
 from tests.support.builders import entry, policy
 
 SECONDS_30 = timedelta(seconds=30)
@@ -41,4 +41,10 @@ def test_a_policys_longer_delay_is_kept_and_does_not_double(delay, attempt):
 
 def test_no_delay_is_no_delay():
     assert retry_delay(failed(3, timedelta())) == timedelta()
-    assert timedelta(hours=1) == MAX_DELAY
+
+
+def test_doubling_stops_where_the_policy_says():
+    rules = policy(retry_delay=SECONDS_30, retry_delay_max=timedelta(seconds=50))
+    assert all(SECONDS_30 / 2 <= retry_delay(entry(attempt=1, policy=rules, id=f"{n}")) < SECONDS_30 for n in range(50))
+    longest = max(retry_delay(entry(attempt=9, policy=rules, id=f"{n}")) for n in range(200))
+    assert timedelta(seconds=48) < longest < timedelta(seconds=50)

@@ -1,3 +1,4 @@
+from dataclasses import fields
 from datetime import timedelta
 
 import pytest
@@ -46,7 +47,12 @@ def test_a_route_gives_its_commands_every_setting():
         on_failure=OnFailure.BLOCK,
         max_attempts=7,
         retry_delay=timedelta(seconds=1),
+        retry_delay_max=timedelta(seconds=2),
+        retry_on=frozenset(),
+        not_before=timedelta(seconds=3),
+        deadline=timedelta(seconds=4),
         max_in_flight=2,
+        dedupe_for=timedelta(seconds=5),
     )
     assert route.policy("x") == Policy(
         dag_id="one",
@@ -54,7 +60,12 @@ def test_a_route_gives_its_commands_every_setting():
         on_failure=OnFailure.BLOCK,
         max_attempts=7,
         retry_delay=timedelta(seconds=1),
+        retry_delay_max=timedelta(seconds=2),
+        retry_on=frozenset(),
+        not_before=timedelta(seconds=3),
+        deadline=timedelta(seconds=4),
         max_in_flight=2,
+        dedupe_for=timedelta(seconds=5),
     )
 
 
@@ -77,3 +88,16 @@ def test_a_name_that_would_give_an_empty_dag_has_no_route():
     assert Route(command="*").policy("send") is None
     assert Route(command="*").policy("app.") is None
     assert Route(command="*", dag="fixed").policy("send") == Policy(dag_id="fixed")
+
+
+def test_why_a_route_does_not_take_a_command():
+    assert Route().why_not("app.x") is None
+    assert Route().why_not("shop.x") == "its pattern 'app.*' does not match"
+    assert "would have no name" in Route().why_not("app.")
+
+
+def test_a_route_and_its_policy_have_the_same_names_and_defaults():
+    shared = {field.name for field in fields(Policy)} - {"dag_id"}
+    assert shared == {field.name for field in fields(Route)} - {"command", "dag", "_pattern"}
+    policy = Route(command="*", dag="d").policy("x")
+    assert policy == Policy(dag_id="d")

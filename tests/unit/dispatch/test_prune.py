@@ -16,7 +16,7 @@ from streamapp.dispatch.prune import (
     Pruner,
 )
 from streamapp.wire import rows
-from tests.support.builders import TOPIC, entry
+from tests.support.builders import TOPIC, entry, policy
 from tests.support.manual_clock import ManualClock
 from tests.support.memory import MemoryLedger, MemoryOutlet, Turns
 
@@ -46,9 +46,10 @@ class Bench:
         self.offsets = {COMMANDS: Offsets(1000, 1000), RESULTS: Offsets(1000, 1000)}
         self.partitions.rebuild({0})
 
-    def fill(self, *offsets, at=None, number=0, key=b"k"):
+    def fill(self, *offsets, at=None, number=0, key=b"k", dedupe_for=None):
         for offset in offsets:
-            one = entry(offset, key=key, status=Status.SUCCEEDED, attempt=1, at=at or self.clock.now())
+            rules, at_ = policy(dedupe_for=dedupe_for), at or self.clock.now()
+            one = entry(offset, key=key, status=Status.SUCCEEDED, attempt=1, at=at_, policy=rules)
             self.put(number, Settled(key, offset), one)
             self.put(number, Identity(one.id), Holder(key, offset))
 
@@ -212,3 +213,48 @@ def test_the_horizon_follows_the_commits():
     assert horizon.reached == at - GRAIN
     horizon.look(at + 3 * SECOND, {RESULTS: Offsets(12, 9)})
     assert horizon.reached == at + SECOND - GRAIN
+
+
+def test_a_route_keeps_its_commands_for_longer_or_shorter(bench):
+    bench.fill(0, dedupe_for=3 * DAY)
+    bench.fill(1)
+    bench.fill(2, dedupe_for=DAY / 4)
+    bench.turn(3)
+    for after, left in ((DAY / 4, [0, 1]), (DAY * 3 / 4, [0]), (2 * DAY, [])):
+        bench.clock.advance(after - SECOND)
+        bench.turn(4)
+        assert bench.left() != left
+        bench.clock.advance(SECOND)
+        bench.turn(4)
+        assert bench.left() == left
+
+
+def test_what_ends_after_a_walk_is_found_when_the_shortest_memory_can_be_over(bench):
+    routes = {"shortest": DAY / 4}
+    bench.pruner = Pruner(
+        bench.partitions, bench.folds, bench.clock, retention=DAY, shortest=lambda: routes["shortest"]
+    )
+    bench.turn(3)  # an empty table
+    bench.fill(0, dedupe_for=DAY / 4)
+    bench.clock.advance(DAY / 4)
+    bench.turn(3)
+    assert bench.left() == []
+    routes["shortest"] = DAY / 8  # the file has changed
+    bench.fill(1, dedupe_for=DAY / 8)
+    bench.clock.advance(DAY / 8)
+    bench.turn(3)
+    assert bench.left() == []
+
+
+def test_short_memories_make_no_more_walks(bench):
+    bench.pruner = Pruner(
+        bench.partitions, bench.folds, bench.clock, retention=DAY, shortest=lambda: timedelta(milliseconds=1)
+    )
+    bench.fill(1000, dedupe_for=10 * DAY)
+    bench.turn(2)
+    scans = bench.ledger.scans
+    for offset in range(200):
+        bench.fill(offset, dedupe_for=timedelta(milliseconds=1))
+        bench.clock.advance(DAY / 200)
+        bench.turn(3)
+    assert 1 < bench.ledger.scans - scans <= WALKS_PER_RETENTION + 1

@@ -6,7 +6,7 @@ import pytest
 
 from streamapp.core.effects import Settled
 from streamapp.core.errors import ConfigError
-from streamapp.core.model import Entry, Holder, Original, Source, Status
+from streamapp.core.model import Entry, Holder, OnFailure, Ordering, Original, Policy, Source, Status
 from streamapp.wire.rows import parse_key, parse_row, row_key, row_value
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
@@ -52,7 +52,7 @@ def test_times_are_cut_to_milliseconds():
 
 
 def test_a_row_of_a_newer_release_is_refused():
-    newer = row_value(ENTRY).replace(b'"v":1', b'"v":2')
+    newer = row_value(ENTRY).replace(b'"v":1', b'"v":3')
     with pytest.raises(ConfigError, match="newer release"):
         parse_row(newer)
 
@@ -64,3 +64,40 @@ def test_a_row_key_of_an_unknown_kind_is_refused():
 
 def test_fields_that_a_newer_release_added_are_ignored():
     assert parse_row(row_value(ENTRY).replace(b'{"v":1', b'{"v":1,"new":[1]')) == ENTRY
+
+
+def test_rows_of_the_release_before_are_read():
+    """As release 0.1.0 wrote them."""
+    old = (
+        b'{"v":1,"source":["commands",0,7],"key":"aw==","recorded_at":1767268799000,"id":"c7","command":"app.probe",'
+        b'"status":"attempt_failed","policy":{"dag_id":"probe","ordering":"triggered","on_failure":"block",'
+        b'"max_attempts":3,"retry_delay":1000,"max_in_flight":2},"params":"{}","round":1,"attempt":1,"unstarted":1,'
+        b'"at":1767268800000}\n'
+    )
+    entry = parse_row(old)
+    assert entry.policy == Policy(
+        dag_id="probe",
+        ordering=Ordering.TRIGGERED,
+        on_failure=OnFailure.BLOCK,
+        max_attempts=3,
+        retry_delay=timedelta(seconds=1),
+        max_in_flight=2,
+    )
+    assert (entry.refused, entry.unstarted) == (0, 1)
+    assert row_value(entry) == old
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"retry_on": frozenset()},
+        {"retry_delay_max": timedelta(minutes=1)},
+        {"not_before": timedelta(0)},
+        {"deadline": timedelta(1)},
+        {"dedupe_for": timedelta(1)},
+    ],
+)
+def test_a_row_that_the_release_before_would_misread_says_so(rules):
+    value = row_value(replace(ENTRY, policy=replace(Policy(dag_id="d"), **rules)))
+    assert value.startswith(b'{"v":2,')
+    assert row_value(replace(ENTRY, refused=1)).startswith(b'{"v":2,')
