@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
-from streamapp.agents import control, follower, pruner, rebalance, sequencer, settle, sink, vitals
+from streamapp.agents import control, follower, pruner, rebalance, reloader, sequencer, settle, sink, vitals
 from streamapp.agents.parts import Parts
 from streamapp.airflow.connect import check_log_in, connect
 from streamapp.airflow.limit import Limit
@@ -16,7 +16,6 @@ from streamapp.clock import Clock, SystemClock
 from streamapp.console import pages, tables
 from streamapp.core.errors import ConfigError, Unsafe
 from streamapp.core.model import Entry
-from streamapp.core.routing import DEFAULT_ROUTES
 from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.follow import Follower
 from streamapp.dispatch.gate import Gate
@@ -32,6 +31,7 @@ from streamapp.kafka.store import Rows
 from streamapp.kafka.transport import DurableApp
 from streamapp.observe import logs
 from streamapp.observe.outcomes import OutcomeWatch
+from streamapp.routes import Routes
 from streamapp.settings import Settings, load_settings
 from streamapp.wire import rows
 from streamapp.wire.codec import CommandDecoder
@@ -129,7 +129,14 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
     control.register(app, instructions, parts)
     sink.register(app, dispatches, parts, concurrency=settings.airflow_max_in_flight)
     follower.register(app, parts)
-    forgetting = Pruner(parts.partitions, parts.folds, clock, retention=settings.retention)
+    reloader.register(app, parts)
+    forgetting = Pruner(
+        parts.partitions,
+        parts.folds,
+        clock,
+        retention=settings.retention,
+        shortest=lambda: parts.routes.shortest_memory,
+    )
     pruner.register(app, parts, forgetting)
     rebalance.register(app, parts)
     signs = vitals.Vitals(app, parts)
@@ -147,6 +154,7 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
         passed_over=lambda: parts.passed_over,
         pruned=lambda: forgetting.pruned,
         untaken=lambda: signs.untaken,
+        routes=parts.routes,
     )
     watch_over = vitals.register(app, parts, signs, worker.figures)
 
@@ -195,7 +203,7 @@ def _new_parts(
 
     parts = Parts(
         clock=clock,
-        routes=DEFAULT_ROUTES,
+        routes=Routes(settings.routes_file),
         commands=CommandDecoder(registry, settings.max_command_bytes),
         outcomes=outcomes,
         partitions=Partitions(table, rows, tracker),

@@ -8,11 +8,9 @@ import json
 import logging
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -30,6 +28,7 @@ from pydantic import (
 )
 
 from streamapp.core.errors import ConfigError
+from streamapp.files import meant, parse_toml, read_text
 
 log = logging.getLogger(__name__)
 
@@ -53,14 +52,13 @@ PROPERTIES = {
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
-_ROUTE = r"\[\[?\s*route\b|route\s*="
 _HEADER = re.compile(r"[A-Za-z0-9_-]+")
 _OWN_HEADERS = {"accept", "content-length", "content-type", "host", "transfer-encoding", "connection"}
 _LONGEST_NAME = 249
 """Kafka's limit for the name of a topic."""
 
 
-def _duration(value: Any) -> Any:
+def read_duration(value: Any) -> Any:
     """30, "30", "30s", "5m", "500ms", "2h", "1d"; ISO 8601 is left to pydantic."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if not match:
@@ -136,7 +134,7 @@ def _headers(value: dict[str, SecretStr]) -> dict[str, SecretStr]:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+Duration = Annotated[timedelta, BeforeValidator(read_duration), Field(gt=timedelta(0))]
 HttpAddress = Annotated[str, AfterValidator(_address)]
 TopicName = Annotated[str, _kafka_name(_LONGEST_NAME)]
 
@@ -234,7 +232,7 @@ class Settings(BaseModel):
     """The worker that the command line asks."""
 
     routes_file: FilePath | None = None
-    """The TOML file; default: streamapp.toml in the working directory, where there is one."""
+    """The TOML file of routes, and of settings; default: streamapp.toml in the working directory, if there is one."""
     config_file: FilePath | None = None
     """A properties file as Confluent's clients use it: bootstrap.servers=… and so on."""
 
@@ -343,39 +341,32 @@ def _from_environment(environ: Mapping[str, str]) -> _Values:
         if known in Settings.model_fields and name.isupper():
             found.put(known, text, name)
         else:
-            found.unknown.append(f"{name} in the environment{_meant(name, map(variable, Settings.model_fields))}")
+            found.unknown.append(f"{name} in the environment{meant(name, map(variable, Settings.model_fields))}")
     return found
 
 
 def _from_toml(path: Path | None) -> _Values:
     found = _Values()
-    if path is None and not Path(DEFAULT_ROUTES_FILE).is_file():
-        return found
-    path = path or Path(DEFAULT_ROUTES_FILE)
-    text = _read(path, variable("routes_file"))
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
-    if "route" in document:
-        place = f"{path}{_line(text, _ROUTE)}"
-        raise ConfigError(f"{place}: routes are not read yet by this release: take the [[route]] tables out")
-    table = document.pop("streamapp", {})
-    if document or not isinstance(table, dict):
-        raise ConfigError(
-            f"{path}: settings belong in a table [streamapp]; {next(iter(document), 'streamapp')!r} is not known"
-        )
+    if path is None:
+        path = Path(DEFAULT_ROUTES_FILE)
+        if not path.is_file():
+            return found
+        found.put("routes_file", path, "the working directory")
+    toml = parse_toml(path, read_text(path, variable("routes_file")))
+    table = toml.content.get("streamapp", {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{toml.key_place('streamapp')}: settings belong in a table [streamapp]")
     for name, value in table.items():
-        place = f"{path}{_line(text, re.escape(name))}"
+        place = toml.key_place(name)
         if name not in Settings.model_fields or name == "routes_file":
-            raise ConfigError(f"{place}: {name!r} is not a setting{_meant(name, Settings.model_fields)}")
+            raise ConfigError(f"{place}: {name!r} is not a setting{meant(name, Settings.model_fields)}")
         found.put(name, value, f"{place} ({name})")
     return found
 
 
 def _from_properties(path: Path) -> _Values:
     found = _Values()
-    for number, line in enumerate(_read(path, variable("config_file")).splitlines(), start=1):
+    for number, line in enumerate(read_text(path, variable("config_file")).splitlines(), start=1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
@@ -390,28 +381,8 @@ def _from_properties(path: Path) -> _Values:
         elif name in PROPERTIES:
             found.put(PROPERTIES[name], value, place)
         else:
-            found.unknown.append(f"{name} in {path}:{number}{_meant(name, PROPERTIES)}")
+            found.unknown.append(f"{name} in {path}:{number}{meant(name, PROPERTIES)}")
     return found
-
-
-def _read(path: Path, name: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ConfigError(f"{path}: can't be read ({why}): {name} must name a text file") from None
-
-
-def _line(text: str, pattern: str) -> str:
-    for number, line in enumerate(text.splitlines(), start=1):
-        if re.match(rf"\s*(?:{pattern})", line):
-            return f":{number}"
-    return ""
-
-
-def _meant(name: str, known: Any) -> str:
-    close = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _one_line(error: ValidationError, merged: _Values) -> str:

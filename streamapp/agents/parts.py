@@ -10,13 +10,13 @@ from streamapp.clock import Clock
 from streamapp.core.errors import Unavailable
 from streamapp.core.events import Event
 from streamapp.core.model import Instruction, Outcome
-from streamapp.core.routing import Route
 from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.follow import Follower
 from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
 from streamapp.dispatch.ready import Ready
 from streamapp.dispatch.trigger import Trigger
+from streamapp.routes import Routes
 from streamapp.wire.codec import CommandDecoder
 from streamapp.wire.outcomes import OutcomeCodec
 from streamapp.wire.patience import patiently
@@ -31,7 +31,7 @@ class Parts:
     """The moving parts of one worker."""
 
     clock: Clock
-    routes: tuple[Route, ...]
+    routes: Routes
     commands: CommandDecoder
     outcomes: OutcomeCodec
     partitions: Partitions

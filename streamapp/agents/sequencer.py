@@ -5,7 +5,6 @@ from typing import Any
 from streamapp.agents.parts import Parts
 from streamapp.core.events import CommandReceived
 from streamapp.core.model import Command, Original, Reason, Rejection, Source
-from streamapp.core.routing import find_policy
 from streamapp.kafka.transport import DurableApp
 from streamapp.wire.times import from_record
 
@@ -36,7 +35,7 @@ async def receive(parts: Parts, message: Any) -> CommandReceived:
     content = await parts.patiently("registry: commands", decode)
     policy = None
     if isinstance(content, Command):
-        policy = find_policy(parts.routes, content.command)
+        policy = parts.routes.find(content.command)
         if policy is None:
             content = Rejection(
                 reason=Reason.UNKNOWN_ROUTE,

@@ -14,6 +14,7 @@ from streamapp.airflow.port import AirflowUnavailable
 from streamapp.clock import SystemClock
 from streamapp.core.errors import ConfigError, Unavailable
 from streamapp.kafka import topics
+from streamapp.routes import load_routes
 from streamapp.settings import Loaded, Settings, variable
 
 HTTP_SECONDS = 10.0
@@ -33,8 +34,14 @@ async def settings_check(loaded: Loaded) -> list[Check]:
     """Where each value came from, and names that were not understood."""
     places = ", ".join(f"{name} from {place}" for name, place in sorted(loaded.origins.items()))
     found = Check("settings", "ok", places or "all at their defaults")
+    try:
+        number = len(load_routes(loaded.settings.routes_file))
+        routes = Check("routes", "ok", f"{number} from {loaded.settings.routes_file or 'the defaults'}")
+    except ConfigError as error:
+        routes = Check("routes", "problem", str(error), "mend the file: `streamapp routes --check FILE` looks at it")
     return [
         found,
+        routes,
         *(Check("settings", "note", f"not used: {name}", "mend its name or take it out") for name in loaded.unknown),
     ]
 

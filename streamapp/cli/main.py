@@ -10,6 +10,7 @@ from streamapp.core.errors import ConfigError, StreamappError
 
 VERBS = {
     "doctor": "Check every part, and say what to do.",
+    "routes": "Show how commands are run, and why.",
     "send": "Send commands.",
     "status": "Show where one command stands.",
     "tail": "Follow what becomes of commands.",

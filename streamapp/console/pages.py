@@ -18,6 +18,7 @@ from streamapp.dispatch.partitions import Partitions
 from streamapp.dispatch.ready import Ready
 from streamapp.kafka.transport import DurableApp
 from streamapp.observe.outcomes import OutcomeWatch
+from streamapp.routes import Routes
 from streamapp.settings import Settings
 
 
@@ -36,6 +37,7 @@ def register(
     passed_over: Callable[[], int],
     pruned: Callable[[], int],
     untaken: Callable[[], Mapping[str, timedelta]],
+    routes: Routes,
 ) -> Worker:
     """Add all routes to the app's web server; it answers from the worker's start on. Returns what it shows.
 
@@ -53,6 +55,7 @@ def register(
         passed_over: How many records could not be read.
         pruned: How many commands were forgotten.
         untaken: Topics whose records nobody takes in, and for how long.
+        routes: The routes in force.
     """
 
     def membership() -> Membership:
@@ -82,6 +85,7 @@ def register(
         passed_over=passed_over,
         pruned=pruned,
         untaken=untaken,
+        routes=routes,
     )
     html = Html(settings.app_id, settings.airflow_url)
     add_routes(app.web.web_app, worker, Peers(lambda: app.http_client), html)

@@ -13,6 +13,7 @@ from streamapp.dispatch.ready import Ready
 from streamapp.observe.figures import Figures
 from streamapp.observe.health import Progress
 from streamapp.observe.outcomes import OutcomeWatch
+from streamapp.routes import Routes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,7 @@ class Worker:
     """Runs that are watched, by DAG."""
     passed_over: Callable[[], int]
     pruned: Callable[[], int]
+    routes: Routes
     untaken: Callable[[], Mapping[str, timedelta]] = dict
     _progress: Progress = field(default_factory=Progress)
 
@@ -81,4 +83,7 @@ class Worker:
             passed_over=self.passed_over(),
             pruned=self.pruned(),
             outcomes=dict(self.outcomes.sent),
+            routes=len(self.routes),
+            routes_broken=self.routes.problem is not None,
+            routes_reloaded=self.routes.reloads,
         )

@@ -47,5 +47,11 @@ class Figures:
     """Records of the results and control topics that could not be read, since the worker's start."""
     pruned: int = 0
     """Commands that were forgotten at the end of their retention, since the worker's start."""
+    routes: int = 0
+    """Routes in force."""
+    routes_broken: bool = False
+    """Whether the routes file, as it now is, does not fit, so that earlier ones are in force."""
+    routes_reloaded: int = 0
+    """How often a changed file was taken since the worker's start."""
     outcomes: Mapping[Status, int] = field(default_factory=dict)
     """Outcomes sent since the worker's start; one that is sent again after a crash counts again."""

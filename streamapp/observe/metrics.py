@@ -55,6 +55,9 @@ class Metrics(Collector):
         yield _gauge("lease_seconds", "Left of the group membership.", now.lease_remaining.total_seconds())
         yield _counter("records_passed_over", "Unreadable records of the results and control topics.", now.passed_over)
         yield _counter("commands_pruned", "Commands forgotten at the end of their retention.", now.pruned)
+        yield _gauge("routes", "Routes in force.", now.routes)
+        yield _gauge("routes_file_broken", "1 while the routes file does not fit and is not used.", now.routes_broken)
+        yield _counter("routes_reloaded", "Changed routes files that were taken.", now.routes_reloaded)
         outcomes = CounterMetricFamily("streamapp_outcomes", "Outcomes sent, repeats included.", labels=["status"])
         for status, count in now.outcomes.items():
             outcomes.add_metric([status.value], count)

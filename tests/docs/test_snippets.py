@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from streamapp.routes import load_routes
 from streamapp.settings import read_settings
 from tests.support.markdown import PAGES, Block, blocks, name_of
 
@@ -31,10 +32,11 @@ def test_json_parses(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", of("toml"), ids=id_of)
-def test_settings_in_toml_load(block: Block, tmp_path: Path) -> None:
+def test_settings_and_routes_in_toml_load(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "streamapp.toml"
     file.write_text(block.text)
-    assert set(tomllib.loads(block.text)) == {"streamapp"}
+    assert set(tomllib.loads(block.text)) <= {"streamapp", "route"}
+    assert load_routes(file)
     assert read_settings({"STREAMAPP_ROUTES_FILE": str(file)}).unknown == ()
 
 

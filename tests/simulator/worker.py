@@ -29,6 +29,7 @@ from streamapp.dispatch.ready import Note, Ready
 from streamapp.dispatch.trigger import Trigger
 from streamapp.kafka.gaps import Gaps
 from streamapp.kafka.lease import Lease
+from streamapp.routes import Routes
 from streamapp.wire import rows
 from tests.simulator.airflow import Port
 from tests.simulator.broker import COMMANDS, CONTROL, MARKER, RESULTS, SOURCES, Producer
@@ -130,7 +131,7 @@ class Worker:
         folds.noted = outlet
         return Parts(
             clock=self.clock,
-            routes=(),
+            routes=Routes(None),
             commands=cast("Any", None),
             outcomes=cast("Any", None),
             partitions=Partitions(self.ledger, rows, tracker),

@@ -230,7 +230,8 @@ class FakeRuns:
         self._running[run.dag_id] += 1
         self.peak = max(self.peak, self._running.total())
         seconds = float(run.conf.get("seconds", self.default_seconds)) if dag.tasks_start else 0.0
-        failed = bool(run.conf.get("fail")) or not dag.tasks_start
+        early = run.conf.get("_command", {}).get("attempt", 0) <= run.conf.get("fail_first", -1)
+        failed = bool(run.conf.get("fail")) or early or not dag.tasks_start
         run.timer = asyncio.get_running_loop().call_later(seconds, self._end, run, "failed" if failed else "success")
 
     def _end(self, run: FakeRun, state: str) -> None:

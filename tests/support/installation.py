@@ -243,7 +243,7 @@ class Installation:
         assert len(found) < 2, found
         return found[0] if found else None
 
-    def violations(self) -> list[str]:
+    def violations(self, *, complete: bool = True) -> list[str]:
         """What breaks the guarantees among all that was ever sent, by Airflow's own account and the topics."""
         letters = [decode_dead_letter(letter.key, letter.value, letter.headers) for letter in self.dead_letters()]
         assert None not in letters, letters
@@ -252,6 +252,7 @@ class Installation:
             runs=[_run(run) for run in self.runs()],
             outcomes=self.outcomes(),
             dead_letters=[letter for letter in letters if letter is not None],
+            complete=complete,
         )
 
     def _sent(self, record: Record) -> history.Sent:

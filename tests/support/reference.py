@@ -1,11 +1,13 @@
-"""Reads: the settings and the command line. Writes: the pages of the reference that follow from them.
+"""Reads: the settings, the keys of the routes file, the command line. Writes: the pages of the reference that follow.
 
 python -m tests.support.reference
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -15,6 +17,8 @@ from pydantic import FilePath, SecretStr
 from pydantic.fields import FieldInfo
 
 from streamapp.cli.main import VERBS, main
+from streamapp.core.model import RETRYABLE
+from streamapp.routes import KEYS
 from streamapp.settings import PROPERTIES, Settings, variable
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -56,6 +60,38 @@ airflow_url = "http://airflow:8080"
 poll_interval = "500ms"
 ```
 """
+ROUTES_HEAD = """\
+# The routes file
+
+This page is generated from `streamapp/routes.py` by `python -m tests.support.reference`; `tests/docs/test_reference.py`
+fails when the two differ. What the keys are good for: [set policies](../how-to/set-policies.md).
+
+TOML, one table `[[route]]` for each route. The first route whose pattern takes a command decides; a command that no
+route takes is `rejected` as `unknown_route`. The file is the one that `STREAMAPP_ROUTES_FILE` names, else
+`streamapp.toml` in the directory in which the worker starts. Without a file, or without a route in it, there is one
+route: `app.*` with the defaults. The same file may hold [settings](settings.md), in a table `[streamapp]`.
+
+| Key | Value | Default | Meaning |
+|---|---|---|---|
+"""
+ROUTES_TAIL = """\
+
+Durations are written `30s`, `5m`, `500ms`, `2h`, `1d`, as seconds, or in ISO 8601; at most `3650d`.
+
+A pattern that takes a command whose DAG would have no name (`app.` with `{name}`) passes on to the next route.
+
+A wrong value, an unknown key or a contradiction stops the start with one line that names the file, the line and the key
+(exit code 2); `streamapp routes --check new.toml` shows all of them. Tests: `tests/unit/test_routes.py`.
+
+## A file that changes
+
+Workers look at the file every 2 s. What it says then applies to commands that they accept from then on: a command keeps
+the policy with which it was accepted, over retries, restarts and takeovers. A file that does not fit, or is gone,
+changes nothing: the routes stay as they were, one line of the log says why, and `streamapp_routes_file_broken` is 1.
+The table `[streamapp]` is read at the start only, and so is the question which file it is: one that appears where there
+was none is read at the next start. Each worker reads its own copy. Tests: `tests/unit/test_routes.py`,
+`tests/broker/test_policies.py`.
+"""
 PROPERTIES_HEAD = """\
 ## The properties file
 
@@ -91,7 +127,29 @@ def cli_page() -> str:
     return CLI_HEAD + "".join(texts)
 
 
-PAGES: dict[str, Callable[[], str]] = {"settings.md": settings_page, "cli.md": cli_page}
+def routes_page() -> str:
+    """The reference of the routes file."""
+    return f"{ROUTES_HEAD}{''.join(_route_keys())}{ROUTES_TAIL}"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "routes-file.md": routes_page,
+    "cli.md": cli_page,
+}
+
+
+def _route_keys() -> Iterator[str]:
+    for name, field in KEYS.items():
+        kinds = [field.annotation, *_inside(field.annotation)]
+        choices = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, StrEnum)), None)
+        if name == "retry_on":
+            kind = f"list of {', '.join(f'`{one}`' for one in sorted(RETRYABLE))}"
+            default = f"`[{', '.join(json.dumps(one) for one in sorted(field.default))}]`"
+        else:
+            kind = ", ".join(f"`{one}`" for one in choices) if choices else _kind(field)
+            default = "must be given" if field.is_required() else _default(field)
+        yield f"| `{name}` | {kind} | {default} | {_cell(field.description or '')} |\n"
 
 
 def _sections() -> Iterator[str]:

@@ -120,6 +120,17 @@ def test_a_streamapp_toml_in_the_working_directory_is_read() -> None:
     settings = load_settings({})
     assert (settings.app_id, settings.ready_limit) == ("orders", 5)
     assert settings.poll_interval == timedelta(seconds=2)
+    assert settings.routes_file == Path("streamapp.toml")
+    assert read_settings({}).origins["routes_file"] == "the working directory"
+
+
+def test_routes_beside_the_settings_are_left_to_others() -> None:
+    Path("streamapp.toml").write_text('[[route]]\ncommand = "app.*"\napp_id = 1\n[streamapp]\napp_id = "orders"\n')
+    assert load_settings({}).app_id == "orders"
+
+
+def test_without_a_toml_file_none_is_named() -> None:
+    assert load_settings({}).routes_file is None
 
 
 def test_empty_variables_count_as_not_set() -> None:
@@ -225,12 +236,16 @@ def test_a_properties_file_that_is_not_there_or_not_text() -> None:
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        ("[streamapp\n", "t: not TOML:"),
+        ("[streamapp\n", "t:1: not TOML: Expected ']' at the end of a table declaration, column 11"),
         ("# x\n[streamapp]\nap_id = 'x'\n", "t:3: 'ap_id' is not a setting; did you mean app_id?"),
-        ("app_id = 'x'\n", "t: settings belong in a table [streamapp]; 'app_id' is not known"),
+        (
+            "app_id = 'x'\n",
+            "t:1: 'app_id' is not known: settings belong in a table [streamapp], routes in tables [[route]]",
+        ),
         ("[streamapp]\npartitions = 'x'\n", "t:2 (partitions)='x': must be a whole number"),
         ("[streamapp]\nconfig_file = 7\n", "7: can't be read"),
-        ("\n[[route]]\ncommand = 'app.*'\n", "t:2: routes are not read yet by this release"),
+        ("streamapp = 1\n", "t:1: settings belong in a table [streamapp]"),
+        ("[[routes]]\ncommand = 'app.*'\n", "t:1: 'routes' is not known: settings belong in a table [streamapp]"),
     ],
 )
 def test_errors_in_the_toml_file_name_its_line(content: str, text: str) -> None:

@@ -89,5 +89,5 @@ def test_no_verb_builds_the_app() -> None:
     imports = "\n".join(f"import streamapp.cli.{verb}" for verb in VERBS)
     loaded = loaded_modules(imports)
     rooms = {name.split(".")[1] for name in loaded if name.startswith("streamapp.")}
-    assert rooms <= {"airflow", "cli", "clock", "core", "kafka", "settings", "wire"}
+    assert rooms <= {"airflow", "cli", "clock", "core", "files", "kafka", "routes", "settings", "wire"}
     assert not loaded & {"faust.app", "faust.app.base"}

@@ -24,6 +24,7 @@ from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
 from streamapp.dispatch.ready import Ready
 from streamapp.observe.outcomes import OutcomeWatch
+from streamapp.routes import Routes
 from streamapp.wire import rows
 from tests.support.builders import AT
 from tests.support.instant_clock import InstantClock
@@ -157,6 +158,7 @@ class Bench:
             followed=lambda: self.followed,
             passed_over=lambda: self.passed_over,
             pruned=lambda: 0,
+            routes=Routes(None),
         )
         app = web.Application()
         peers = Peers(lambda: session, patience=timedelta(seconds=0.5))

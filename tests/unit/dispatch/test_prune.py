@@ -220,11 +220,12 @@ def test_a_route_keeps_its_commands_for_longer_or_shorter(bench):
     bench.fill(1)
     bench.fill(2, dedupe_for=DAY / 4)
     bench.turn(3)
+    pause = DAY / WALKS_PER_RETENTION
     for after, left in ((DAY / 4, [0, 1]), (DAY * 3 / 4, [0]), (2 * DAY, [])):
-        bench.clock.advance(after - SECOND)
+        bench.clock.advance(after - pause)
         bench.turn(4)
         assert bench.left() != left
-        bench.clock.advance(SECOND)
+        bench.clock.advance(pause)
         bench.turn(4)
         assert bench.left() == left
 
@@ -236,13 +237,15 @@ def test_what_ends_after_a_walk_is_found_when_the_shortest_memory_can_be_over(be
     )
     bench.turn(3)  # an empty table
     bench.fill(0, dedupe_for=DAY / 4)
-    bench.clock.advance(DAY / 4)
-    bench.turn(3)
+    for _ in range(2):
+        bench.clock.advance(DAY / 8)
+        bench.turn(3)
     assert bench.left() == []
     routes["shortest"] = DAY / 8  # the file has changed
     bench.fill(1, dedupe_for=DAY / 8)
-    bench.clock.advance(DAY / 8)
-    bench.turn(3)
+    for _ in range(2):
+        bench.clock.advance(DAY / 16)
+        bench.turn(3)
     assert bench.left() == []
 
 

@@ -39,6 +39,9 @@ def test_every_figure_is_told():
         held=("ready",),
         passed_over=6,
         pruned=4,
+        routes=3,
+        routes_broken=True,
+        routes_reloaded=2,
         outcomes={Status.SUCCEEDED: 9},
     )
     assert samples(Metrics(lambda: now)) == {
@@ -57,6 +60,9 @@ def test_every_figure_is_told():
         ("streamapp_lease_seconds",): 7.5,
         ("streamapp_records_passed_over_total",): 6,
         ("streamapp_commands_pruned_total",): 4,
+        ("streamapp_routes",): 3,
+        ("streamapp_routes_file_broken",): 1,
+        ("streamapp_routes_reloaded_total",): 2,
         ("streamapp_outcomes_total", "succeeded"): 9,
     }
 
