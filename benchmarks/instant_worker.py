@@ -16,7 +16,7 @@ from typing import Any
 
 import streamapp
 from streamapp import application
-from streamapp.airflow.port import Created, DagRun, DagRunState, TriggerAnswer
+from streamapp.airflow.port import Created, DagRun, DagRunState, Page, TriggerAnswer
 from streamapp.clock import Clock
 from streamapp.kafka.store import Rows
 
@@ -56,8 +56,8 @@ class InstantAirflow:
             found.appendleft(run)
         return found
 
-    async def list_active(self, dag_ids: Collection[str]) -> Sequence[DagRun]:  # noqa: ARG002
-        return ()
+    async def list_active(self, dag_ids: Collection[str] | None, since: datetime | None) -> Page:  # noqa: ARG002
+        return Page((), more=False)
 
     async def get(self, dag_id: str, run_id: str) -> DagRun | None:
         return next((run for run in self._ended if (run.dag_id, run.run_id) == (dag_id, run_id)), None)

@@ -22,6 +22,7 @@ from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
 from streamapp.dispatch.prune import Pruner
 from streamapp.dispatch.ready import Ready
+from streamapp.dispatch.reconcile import Reconciler
 from streamapp.dispatch.trigger import Trigger
 from streamapp.kafka import exits, topics
 from streamapp.kafka.channel import PullChannel
@@ -30,6 +31,7 @@ from streamapp.kafka.outlet import TopicOutlet
 from streamapp.kafka.store import Rows
 from streamapp.kafka.transport import DurableApp
 from streamapp.observe import logs
+from streamapp.observe.figures import Following
 from streamapp.observe.outcomes import OutcomeWatch
 from streamapp.routes import Routes
 from streamapp.settings import Settings, load_settings
@@ -128,7 +130,10 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
     settle.register(app, results, parts)
     control.register(app, instructions, parts)
     sink.register(app, dispatches, parts, concurrency=settings.airflow_max_in_flight)
-    follower.register(app, parts)
+    secret = settings.hint_secret
+    follower.register(
+        app, parts, hint_listen=settings.hint_listen, hint_secret=secret.get_secret_value() if secret else None
+    )
     reloader.register(app, parts)
     forgetting = Pruner(
         parts.partitions,
@@ -150,7 +155,7 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
         gate=parts.gate,
         limit=parts.limit,
         outcomes=watch,
-        followed=lambda: parts.follower.following,
+        following=lambda: following(parts),
         passed_over=lambda: parts.passed_over,
         pruned=lambda: forgetting.pruned,
         untaken=lambda: signs.untaken,
@@ -188,6 +193,7 @@ def _new_parts(
         app_id=settings.app_id,
         poll_interval=settings.poll_interval,
         reconcile_interval=settings.reconcile_interval,
+        is_waited_for=lambda entry: waits_for_end(entry, parts),
     )
     trigger = Trigger(
         airflow,
@@ -216,6 +222,13 @@ def _new_parts(
         limit=Limit(settings.airflow_max_in_flight),
         trigger=trigger,
         follower=runs,
+        reconciler=Reconciler(
+            runs,
+            airflow,
+            clock,
+            app_id=settings.app_id,
+            may_run=lambda mark: parts.partitions.may_run(mark),  # noqa: PLW0108 - made at the same time
+        ),
         report=report,
         instruct=_stopping_at_failure(app, outlet.instruct),
         is_next=app.gaps.expects,
@@ -240,6 +253,24 @@ def _stopping_at_failure(app: DurableApp, send: Callable[P, asyncio.Future[Any]]
         send(*args, **kwargs).add_done_callback(answered)
 
     return sent
+
+
+def waits_for_end(entry: Entry, parts: Parts) -> bool:
+    """Whether a command waits for the end of an entry's run: the next of its key, or one of a DAG without room."""
+    assert entry.policy is not None
+    return parts.ready.waits_for(entry.policy.dag_id) or parts.partitions.is_waited_for(entry)
+
+
+def following(parts: Parts) -> Following:
+    """What the follower and its reconciliation know."""
+    runs = parts.follower
+    return Following(
+        runs=runs.following,
+        missing=runs.missing,
+        unfollowed=len(parts.reconciler.strays),
+        asked=runs.asked,
+        hints=runs.hints,
+    )
 
 
 async def prepare(settings: Settings, outcomes: OutcomeCodec, outlet: TopicOutlet, clock: Clock) -> None:

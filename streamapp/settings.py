@@ -215,10 +215,14 @@ class Settings(BaseModel):
     """How long a request to Airflow may take before its outcome counts as unknown."""
     dag_missing_grace: Duration = timedelta(seconds=60)
     """How long a DAG that Airflow does not know (yet) is asked for before its command is rejected."""
-    poll_interval: Duration = timedelta(seconds=0.3)
-    """How often Airflow is asked for ended runs."""
+    poll_interval: Duration = timedelta(seconds=0.05)
+    """The shortest time between two requests for ended runs; so short only where a command waits for a young run."""
     reconcile_interval: Duration = timedelta(seconds=30)
     """How often runs that the polls may have missed, or that were deleted, are looked for."""
+    hint_listen: Annotated[str, AfterValidator(_servers)] | None = None
+    """host:port (UDP) at which a worker takes hints of Airflow's plugin that a run ends; default: it takes none."""
+    hint_secret: Annotated[SecretStr, AfterValidator(_header_value)] | None = None
+    """What signs these hints; the plugin must have the same."""
     retention: Duration = timedelta(days=7)
     """How long a command that has ended is remembered: its id (a second one ends as duplicate), its history."""
     ready_limit: Annotated[int, Field(ge=1)] = 5000
@@ -238,7 +242,11 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        for one, other in (("sasl_username", "sasl_password"), ("airflow_username", "airflow_password")):
+        for one, other in (
+            ("sasl_username", "sasl_password"),
+            ("airflow_username", "airflow_password"),
+            ("hint_listen", "hint_secret"),
+        ):
             if (getattr(self, one) is None) != (getattr(self, other) is None):
                 raise ValueError(f"{variable(one)} and {variable(other)} must be set together")
         if self.airflow_token is not None and self.airflow_username is not None:

@@ -1,4 +1,4 @@
-"""Watches runs and the time. Writes ended runs to the results topic, passed deadlines to the control topic."""
+"""Watches runs, hints and the time. Writes ended runs to the results topic, passed deadlines to the control topic."""
 
 from datetime import timedelta
 from typing import Any
@@ -7,14 +7,22 @@ import faust
 from mode import Service
 
 from streamapp.agents.parts import Parts
+from streamapp.airflow.hints import HintListener, listen
 from streamapp.core.model import Action, Instruction
 
 TIMERS_EVERY = timedelta(milliseconds=100)
 """How late a `not_before`, a retry or a deadline may be noticed."""
 
 
-def register(app: faust.App, parts: Parts) -> None:
-    """Add the service to the app; Faust starts it once the table is restored."""
+def register(app: faust.App, parts: Parts, *, hint_listen: str | None, hint_secret: str | None) -> None:
+    """Add the service to the app; Faust starts it once the table is restored.
+
+    Args:
+        app: The worker's app.
+        parts: Its moving parts.
+        hint_listen: Where hints are taken; None: nowhere.
+        hint_secret: What signs them.
+    """
 
     @app.service
     class FollowerService(Service):  # type: ignore[misc]
@@ -24,6 +32,25 @@ def register(app: faust.App, parts: Parts) -> None:
         @Service.task
         async def _follow(self) -> None:
             await parts.follower.run()
+
+        @Service.task
+        async def _reconcile(self) -> None:
+            await parts.reconciler.run()
+
+        @Service.task
+        async def _look_up_unknown(self) -> None:
+            await parts.reconciler.look_up_unknown()
+
+        @Service.task
+        async def _watch_hints(self) -> None:
+            if hint_listen is None or hint_secret is None:
+                return
+            listener = HintListener(hint_secret, parts.follower.hint, parts.follower.refuse_hint)
+            transport = await listen(hint_listen, listener)
+            try:
+                await parts.follower.watch_hints()
+            finally:
+                transport.close()
 
         @Service.task
         async def _timers(self) -> None:

@@ -15,6 +15,7 @@ from streamapp.dispatch.follow import Follower
 from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
 from streamapp.dispatch.ready import Ready
+from streamapp.dispatch.reconcile import Reconciler
 from streamapp.dispatch.trigger import Trigger
 from streamapp.routes import Routes
 from streamapp.wire.codec import CommandDecoder
@@ -41,6 +42,7 @@ class Parts:
     limit: Limit
     trigger: Trigger
     follower: Follower
+    reconciler: Reconciler
     report: Callable[[Outcome], None]
     """Publishes an observation; a failed send stops the worker."""
     instruct: Callable[[Instruction, int], None]

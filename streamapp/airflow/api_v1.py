@@ -10,7 +10,7 @@ class AirflowV1(RestApi):
 
     root = "/api/v1"
     health_path = "/health"
-    list_order = "id"
+    created = "execution_date"
     run_id = re.compile(r"(?!.*\.\.)(?!\.$)[A-Za-z0-9_.~:+-]{1,250}")  # another one is answered with 500
 
     async def any_task_started(self, dag_id: str, run_id: str) -> bool:

@@ -12,6 +12,6 @@ class AirflowV2(RestApi):
 
     root = "/api/v2"
     health_path = "/monitor/health"
-    list_order = "run_after"
+    created = "run_after"
     new_run: ClassVar[Mapping[str, Any]] = {"logical_date": None}  # must be there; a date would have to be unique
     run_id = re.compile(r"(?!\.{1,2}$)[^/\\?#%\s]+")

@@ -10,7 +10,7 @@ from streamapp.airflow.api_v1 import AirflowV1
 from streamapp.airflow.api_v2 import AirflowV2
 from streamapp.airflow.auth import Credentials
 from streamapp.airflow.connection import Connection, NotSent
-from streamapp.airflow.port import AirflowUnavailable, DagRun, TriggerAnswer, TurnedAway
+from streamapp.airflow.port import AirflowUnavailable, DagRun, Page, TriggerAnswer, TurnedAway
 from streamapp.airflow.rest import RestApi
 from streamapp.clock import Clock
 
@@ -71,9 +71,9 @@ class ChosenAirflow:
         """All runs of these DAGs that ended at `since` or later, oldest end first."""
         return await (await self._choose()).list_ended(dag_ids, since)
 
-    async def list_active(self, dag_ids: Collection[str]) -> Sequence[DagRun]:
-        """All queued and running runs of these DAGs."""
-        return await (await self._choose()).list_active(dag_ids)
+    async def list_active(self, dag_ids: Collection[str] | None, since: datetime | None) -> Page:
+        """One page of the queued and running runs created at `since` or later, oldest first; None stands for all."""
+        return await (await self._choose()).list_active(dag_ids, since)
 
     async def any_task_started(self, dag_id: str, run_id: str) -> bool:
         """Whether at least one task of the run was ever started; True where Airflow can't tell any more."""

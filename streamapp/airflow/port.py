@@ -43,6 +43,15 @@ class DagRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the runs that were asked for."""
+
+    runs: Sequence[DagRun]
+    more: bool
+    """Whether there are others behind these."""
+
+
+@dataclass(frozen=True, slots=True)
 class Created:
     """The run was created by this request."""
 
@@ -98,8 +107,8 @@ class AirflowPort(Protocol):
     async def list_ended(self, dag_ids: Collection[str], since: datetime) -> Sequence[DagRun]:
         """All runs of these DAGs that ended at `since` or later, oldest end first."""
 
-    async def list_active(self, dag_ids: Collection[str]) -> Sequence[DagRun]:
-        """All queued and running runs of these DAGs."""
+    async def list_active(self, dag_ids: Collection[str] | None, since: datetime | None) -> Page:
+        """One page of the queued and running runs created at `since` or later, oldest first; None stands for all."""
 
     async def any_task_started(self, dag_id: str, run_id: str) -> bool:
         """Whether at least one task of the run was ever started; True when Airflow can no longer tell."""

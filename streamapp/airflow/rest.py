@@ -24,7 +24,7 @@ from streamapp.airflow.answers import (
 )
 from streamapp.airflow.auth import Credentials
 from streamapp.airflow.connection import Connection, NoAnswer
-from streamapp.airflow.port import AirflowUnavailable, DagRun, Refused, TriggerAnswer, TurnedAway, Uncertain
+from streamapp.airflow.port import AirflowUnavailable, DagRun, Page, Refused, TriggerAnswer, TurnedAway, Uncertain
 from streamapp.core.model import Reason
 
 _log = logging.getLogger(__name__)
@@ -47,8 +47,8 @@ class RestApi:
     root: ClassVar[str]
     """Where the API is."""
     health_path: ClassVar[str]
-    list_order: ClassVar[str]
-    """How active runs are ordered, so that pages fit together."""
+    created: ClassVar[str]
+    """What lists call the moment in which a run was asked for."""
     new_run: ClassVar[Mapping[str, Any]] = {}
     """What a POST of a run says besides run id and conf."""
     run_id: ClassVar[re.Pattern[str]]
@@ -95,9 +95,17 @@ class RestApi:
             dag_ids, states=["success", "failed"], end_date_gte=since.isoformat(), order_by="end_date"
         )
 
-    async def list_active(self, dag_ids: Collection[str]) -> Sequence[DagRun]:
-        """All queued and running runs of these DAGs."""
-        return await self._list(dag_ids, states=["queued", "running"], order_by=self.list_order)
+    async def list_active(self, dag_ids: Collection[str] | None, since: datetime | None) -> Page:
+        """One page of the queued and running runs created at `since` or later, oldest first; None stands for all."""
+        filters: dict[str, object] = {"states": ["queued", "running"], "order_by": self.created}
+        if dag_ids is not None:
+            if not dag_ids:  # Airflow takes an empty list for "all"
+                return Page([], more=False)
+            filters["dag_ids"] = sorted(dag_ids)
+        if since is not None:
+            filters[f"{self.created}_gte"] = since.isoformat()
+        rows, total = await self._page(page_limit=PAGE, **filters)
+        return Page([parse_run(row) for row in rows], more=total > len(rows))
 
     async def any_task_started(self, dag_id: str, run_id: str) -> bool:
         """Whether at least one task of the run was ever started; True where Airflow can't tell any more."""
@@ -163,16 +171,16 @@ class RestApi:
         runs: dict[tuple[str, str], DagRun] = {}
         seen = 0
         while True:
-            body = {"dag_ids": sorted(dag_ids), "page_limit": PAGE, "page_offset": seen, **filters}
-            page, total = page_of(
-                document_of(await self._send("POST", f"{self.root}/dags/~/dagRuns/list", content=_encode(body))),
-                "dag_runs",
-            )
+            page, total = await self._page(dag_ids=sorted(dag_ids), page_limit=PAGE, page_offset=seen, **filters)
             for run in map(parse_run, page):
                 runs[run.dag_id, run.run_id] = run  # a run may move to a later page while pages are read
             seen += len(page)
             if not page or seen >= total:
                 return list(runs.values())
+
+    async def _page(self, **body: object) -> tuple[list[Any], int]:
+        answer = await self._send("POST", f"{self.root}/dags/~/dagRuns/list", content=_encode(body))
+        return page_of(document_of(answer), "dag_runs")
 
     async def _send(
         self, method: str, path: str, *, content: bytes | None = None, params: Mapping[str, int | str] | None = None

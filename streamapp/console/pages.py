@@ -17,6 +17,7 @@ from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
 from streamapp.dispatch.ready import Ready
 from streamapp.kafka.transport import DurableApp
+from streamapp.observe.figures import Following
 from streamapp.observe.outcomes import OutcomeWatch
 from streamapp.routes import Routes
 from streamapp.settings import Settings
@@ -33,7 +34,7 @@ def register(
     gate: Gate,
     limit: Limit,
     outcomes: OutcomeWatch,
-    followed: Callable[[], Mapping[str, int]],
+    following: Callable[[], Following],
     passed_over: Callable[[], int],
     pruned: Callable[[], int],
     untaken: Callable[[], Mapping[str, timedelta]],
@@ -51,7 +52,7 @@ def register(
         gate: What holds the commands topic.
         limit: Permits for requests to Airflow.
         outcomes: What stands before the way out.
-        followed: Runs that are watched, by DAG.
+        following: What the follower of runs knows.
         passed_over: How many records could not be read.
         pruned: How many commands were forgotten.
         untaken: Topics whose records nobody takes in, and for how long.
@@ -81,7 +82,7 @@ def register(
         gate=gate,
         limit=limit,
         outcomes=outcomes,
-        followed=followed,
+        following=following,
         passed_over=passed_over,
         pruned=pruned,
         untaken=untaken,

@@ -126,7 +126,7 @@ class Queries:
             )
 
     def _fields(self, found: Iterable[tuple[Partition, Entry]]) -> list[Fields]:
-        running, now = self._worker.followed(), self._worker.clock.now()
+        running, now = self._worker.following().runs, self._worker.clock.now()
 
         def sentence(partition: Partition, entry: Entry) -> str | None:
             head = None if entry.key is None else partition.head(entry.key)

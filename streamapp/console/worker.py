@@ -10,7 +10,7 @@ from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
 from streamapp.dispatch.ready import Ready
-from streamapp.observe.figures import Figures
+from streamapp.observe.figures import Figures, Following
 from streamapp.observe.health import Progress
 from streamapp.observe.outcomes import OutcomeWatch
 from streamapp.routes import Routes
@@ -51,8 +51,7 @@ class Worker:
     gate: Gate
     limit: Limit
     outcomes: OutcomeWatch
-    followed: Callable[[], Mapping[str, int]]
-    """Runs that are watched, by DAG."""
+    following: Callable[[], Following]
     passed_over: Callable[[], int]
     pruned: Callable[[], int]
     routes: Routes
@@ -78,7 +77,7 @@ class Worker:
             phases=self.ready.figures,
             in_flight=self.limit.in_flight,
             limit=self.limit.limit,
-            followed=self.followed(),
+            following=self.following(),
             held=tuple(sorted(self.gate.reasons)),
             passed_over=self.passed_over(),
             pruned=self.pruned(),

@@ -19,12 +19,16 @@ def run_id(app_id: str, command_id: str, round_: int, attempt: int) -> str:
     whatever could be taken for the `__` behind it. What would be too long ends in `~~`, which no escape gives, and a
     hash of the whole.
     """
-    end = f"__{round_}.{attempt}"
+    start, end = run_prefix(app_id), f"__{round_}.{attempt}"
+    return f"{start}{_fit(_escape(command_id), command_id, MAX_LENGTH - len(start) - len(end))}{end}"
+
+
+def run_prefix(app_id: str) -> str:
+    """How the ids of all runs of an installation begin, and of no other's."""
     app = _escape(app_id).replace("__", "~5f~5f")
     if app.endswith("_"):
         app = f"{app[:-1]}~5f"
-    start = f"cmd__{_fit(app, app_id, _MAX_APP_LENGTH)}__"
-    return f"{start}{_fit(_escape(command_id), command_id, MAX_LENGTH - len(start) - len(end))}{end}"
+    return f"cmd__{_fit(app, app_id, _MAX_APP_LENGTH)}__"
 
 
 def params_digest(params: str) -> str:

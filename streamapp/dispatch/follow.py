@@ -1,14 +1,15 @@
 """Follows runs in flight: reads Airflow in one list for all of them, reports those that have ended. Writes no table.
 
-A list of ended runs is asked for every poll interval. It goes back to the last end seen, by Airflow's own dates, and to
-the creation of runs that are new here. What a list can't show is found by reconciliation: runs that were deleted, that
-ended long before this worker knew of them, or that a late commit kept out of the list.
+A list of ended runs goes back to the last end seen, by Airflow's own dates, and to the creation of runs that are new
+here: its cost grows with the runs that end, not with those that run. It is asked for often while a command waits for a
+young run, rarely else (`pace`), and at once where Airflow hints that a run ends. What a list can't show is found by
+reconciliation (`reconcile`).
 """
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -17,45 +18,81 @@ from streamapp.clock import Clock
 from streamapp.core.key import show_key
 from streamapp.core.model import Entry, Outcome, Reason, RunState, Source, Status
 from streamapp.core.run_id import run_id
+from streamapp.dispatch.pace import LONGEST, Durations, pause_seconds, shortest_seconds
 
 _log = logging.getLogger(__name__)
 
-OVERLAP = timedelta(seconds=5)
+OVERLAP = timedelta(seconds=7)
 """How far a list reaches back behind the last end seen: Airflow dates a run's end before it commits it."""
+
+SHORT_OVERLAP = timedelta(seconds=1)
+"""The same for the lists between two of those: each lists again what ended so lately."""
+
+OVERLAP_EVERY = timedelta(seconds=2)
+"""How often a list reaches back the whole overlap; so an end may be committed 5 s late."""
 
 LOOK_BACK = timedelta(minutes=2)
 """How far back the first list may go, and how far Airflow's clock may be off. Ends before are looked up one by one."""
 
-DELETED_AFTER = 2
-"""Reconciliations in a row that must miss a run before it counts as deleted."""
-
 STOP_AGAIN = timedelta(seconds=2)
 """After a stop that failed: Airflow answers 500 when its scheduler has the run in hand at that moment."""
 
-FAILURES_ALLOWED = 3
-"""Look-ups of runs that may fail in one reconciliation before it is given up: each may take a whole time-out."""
+HINT_PAUSES = tuple(timedelta(milliseconds=pause) for pause in (10, 20, 40, 80, 160, 320, 640))
+"""Before each look that follows a hint: Airflow gives hints before it commits the end."""
+
+
+NOTICE = timedelta(milliseconds=200)
+"""How late it is noticed that a look is due earlier than it was: there is a new run, or a command waits for one."""
 
 
 @dataclass(slots=True, eq=False)
-class _Run:
+class Run:
     """A run in flight."""
 
     entry: Entry
     dag_id: str
     run_id: str
+    since: float
+    """When it was first known here, on the monotonic clock."""
+    waited_for: bool = False
+    """Whether a command is known to wait for its end."""
+    hints: int = 0
+    """Looks that still follow from a hint."""
     listed: bool = False
     """Whether a list has reached back to its creation."""
     unknown: bool = False
     """Whether it may have ended before the first list that could have shown it."""
-    missed: int = 0
+    missed_at: float | None = None
+    """When Airflow first did not have it."""
+    deleted: bool = False
+    """Airflow did not have it for a whole reconciliation interval."""
     failures: int = 0
     stop_at: float = 0.0
     """When to ask for its stop, if its command has a verdict that waits for its end."""
     end: DagRun | None = None
     """How it ended, once seen; a person may clear it afterwards, but the end was seen."""
     seen_at: float = 0.0
+    asking: bool = False
+    """Whether somebody asks for its tasks just now."""
     outcome: Outcome | None = None
     reported_at: float = 0.0
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """What Airflow knows it by."""
+        return self.dag_id, self.run_id
+
+    def ids(self, action: str) -> dict[str, object]:
+        """For the log."""
+        return {
+            "action": action,
+            "command_id": self.entry.id,
+            "key": show_key(self.entry.key),
+            "dag_id": self.dag_id,
+            "dag_run_id": self.run_id,
+            "attempt": self.entry.attempt,
+            "source": str(self.entry.source),
+        }
 
 
 class Follower:
@@ -66,8 +103,9 @@ class Follower:
         clock: For waiting, and for the times of outcomes; never for what is asked of Airflow, except as a bound.
         report: Takes each outcome; what it raises ends the follower.
         app_id: The first part of run ids.
-        poll_interval: Between two lists of ended runs.
+        poll_interval: Between two lists of ended runs, at least.
         reconcile_interval: Between two reconciliations, and until an outcome that led to nothing is reported again.
+        is_waited_for: Whether another command waits for the end of an entry's run.
     """
 
     def __init__(
@@ -79,17 +117,32 @@ class Follower:
         app_id: str,
         poll_interval: timedelta,
         reconcile_interval: timedelta,
+        is_waited_for: Callable[[Entry], bool] = lambda _: True,
     ) -> None:
+        self.reconcile_interval = reconcile_interval
+        self.asked: Counter[str] = Counter()
+        """Requests by what they were for, since the start."""
+        self.hints: Counter[str] = Counter()
+        """Hints by what they were good for, since the start."""
         self._airflow = airflow
         self._clock = clock
         self._report = report
         self._app_id = app_id
         self._poll_interval = poll_interval
-        self._reconcile_interval = reconcile_interval
-        self._runs: dict[Source, _Run] = {}
+        self._is_waited_for = is_waited_for
+        self._runs: dict[Source, Run] = {}
+        self._names: dict[tuple[str, str], Run] = {}
         self._watermark: datetime | None = None
+        self._whole_at = 0.0
+        """When a list is to reach back the whole overlap again."""
+        self._polled_at = float("-inf")
+        self._poll_took = 0.0
+        self._durations = Durations()
         self._outage = False
         self._something = asyncio.Event()
+        self._hinted = asyncio.Event()
+        self.has_unknown = asyncio.Event()
+        """Set while a run may have ended before any list could have shown it."""
 
     # What is told
 
@@ -104,82 +157,179 @@ class Follower:
         if known is not None and known.run_id == id_:
             known.entry = entry
             return
-        self._runs[entry.source] = _Run(entry, entry.policy.dag_id, id_)
+        if known is not None:
+            self._drop(known)
+        run = Run(entry, entry.policy.dag_id, id_, self._clock.monotonic())
+        self._runs[entry.source] = self._names[run.name] = run
         self._something.set()
 
     def forget(self, source: Source) -> None:
         """Stop following the run of an entry."""
-        self._runs.pop(source, None)
+        if source in self._runs:
+            self._drop(self._runs[source])
         self._rest_if_empty()
 
     def drop(self, partitions: Collection[int]) -> None:
         """Stop following the runs of partitions that were taken away."""
-        self._runs = {source: run for source, run in self._runs.items() if source.partition not in partitions}
+        for run in [run for source, run in self._runs.items() if source.partition in partitions]:
+            self._drop(run)
         self._rest_if_empty()
+
+    def hint(self, dag_id: str, run_id: str) -> None:
+        """Look for the end of a run soon. Whatever the hint is worth, only what Airflow then shows counts."""
+        run = self._names.get((dag_id, run_id))
+        if run is None or run.end is not None or run.outcome is not None:
+            self.hints["of others"] += 1
+            return
+        self.hints["taken"] += 1
+        run.hints = len(HINT_PAUSES)
+        self._hinted.set()
+
+    def refuse_hint(self) -> None:
+        """Count what came as a hint and is none."""
+        self.hints["refused"] += 1
+
+    # What is asked
 
     @property
     def following(self) -> Counter[str]:
         """How many runs are followed, for each DAG."""
         return Counter(run.dag_id for run in self._runs.values())
 
+    @property
+    def missing(self) -> int:
+        """How many of them Airflow did not have when it was last asked."""
+        return sum(run.missed_at is not None for run in self._runs.values())
+
+    @property
+    def open(self) -> list[Run]:
+        """Runs whose end is still to be seen."""
+        return [run for run in self._runs.values() if run.end is None and run.outcome is None]
+
+    def follows(self, dag_id: str, run_id: str) -> bool:
+        """Whether a run is followed."""
+        return (dag_id, run_id) in self._names
+
+    def is_open(self, run: Run) -> bool:
+        """Whether the end of a run is still to be seen, after a wait."""
+        return self._runs.get(run.entry.source) is run and run.end is None and run.outcome is None
+
     # What is done
 
     async def run(self) -> None:
         """Follow for ever; with nothing to follow, ask nothing."""
-        reconcile_at = self._clock.monotonic() + self._reconcile_interval.total_seconds()
         while True:
             if not self._runs:
                 await self._something.wait()
-                reconcile_at = self._clock.monotonic() + self._reconcile_interval.total_seconds()
-            await self.tick()
-            if self._clock.monotonic() >= reconcile_at:
-                await self.reconcile()
-                reconcile_at = self._clock.monotonic() + self._reconcile_interval.total_seconds()
-            await self._clock.sleep(self._poll_interval)
+            left = self._polled_at + self._pause_seconds() - self._clock.monotonic()
+            if left <= 0:
+                await self.tick()
+                left = self._poll_interval.total_seconds()
+            await self._clock.sleep(min(timedelta(seconds=left), max(NOTICE, self._poll_interval)))
 
-    async def tick(self) -> None:
+    async def watch_hints(self) -> None:
+        """Look as soon as Airflow hints at an end, and again shortly after: it may not be committed yet."""
+        while True:
+            await self._hinted.wait()
+            self._hinted.clear()
+            while hinted := [run for run in self.open if run.hints]:
+                pause = HINT_PAUSES[len(HINT_PAUSES) - max(run.hints for run in hinted)]
+                await self._clock.sleep(max(pause, timedelta(seconds=self._poll_took)))
+                for run in hinted:
+                    run.hints -= 1
+                await self.tick("hint")
+
+    async def tick(self, why: str = "poll") -> None:
         """Look for runs that have ended, and report them."""
         try:
-            await self._poll()
-            await self._report_ends()
-            await self._find_out([run for run in self._open() if run.unknown], count_missed=False)
+            await self._poll(why)
+            await self.report_ends()
             await self._stop_those_asked_for()
         except AirflowUnavailable as error:
-            self._note_outage(error)
+            self.note_outage(error)
         else:
             self._note_answers()
 
-    async def reconcile(self) -> None:
-        """Look for runs that no list shows, and report again what nobody took."""
+    def report_again(self) -> None:
+        """Report again what led to nothing."""
         now = self._clock.monotonic()
         for run in list(self._runs.values()):
-            if run.outcome is not None and now - run.reported_at >= self._reconcile_interval.total_seconds():
+            if run.outcome is not None and now - run.reported_at >= self.reconcile_interval.total_seconds():
                 self._send(run, run.outcome)
-        try:
-            await self._find_out(self._open(), count_missed=True)
-        except AirflowUnavailable as error:
-            self._note_outage(error)
+
+    def see(self, run: Run, end: DagRun) -> None:
+        """Note how a run has ended."""
+        if run.end is None:
+            run.end, run.seen_at = end, self._clock.monotonic()
+            if end.created_at is not None and end.ended_at is not None:
+                self._durations.note(run.dag_id, end.ended_at - end.created_at)
+
+    async def report_ends(self) -> None:
+        """Report what has ended: successes first, for a failure takes another request."""
+        for run in list(self._runs.values()):
+            if run.outcome is not None:
+                continue
+            if run.end is not None and run.end.state is DagRunState.SUCCESS:
+                self._send(run, self._outcome(run, RunState.SUCCESS))
+            elif run.end is None and run.deleted:
+                detail = "Airflow no longer has the run"
+                self._send(run, self._outcome(run, RunState.DELETED, Reason.RUN_DELETED, detail))
+        for run in list(self._runs.values()):
+            if run.outcome is None and run.end is not None and not run.asking:
+                await self._report_failure(run)
+
+    def note_outage(self, error: AirflowUnavailable) -> None:
+        """Airflow does not answer."""
+        if not self._outage:
+            self._outage = True
+            _log.warning("runs can't be followed: %s", error, extra={"action": "follow_outage"})
 
     # Inside
+
+    def _drop(self, run: Run) -> None:
+        del self._runs[run.entry.source]
+        if self._names.get(run.name) is run:
+            del self._names[run.name]
 
     def _rest_if_empty(self) -> None:
         if not self._runs:
             self._watermark = None  # the next run's creation is where to begin
             self._something.clear()
 
-    def _open(self) -> list[_Run]:
-        """Runs whose end is still to be seen."""
-        return [run for run in self._runs.values() if run.end is None and run.outcome is None]
+    def _pause_seconds(self) -> float:
+        """How long to wait after the last poll: as short as any of the runs wants it."""
+        now = self._clock.monotonic()
+        shortest = max(self._poll_interval.total_seconds(), shortest_seconds(self._poll_took))
+        pause = LONGEST.total_seconds()
+        for run in self._runs.values():
+            if run.end is not None or run.outcome is not None:
+                if run.outcome is None:
+                    pause = min(pause, 1.0)  # its tasks could not be asked for
+                continue
+            age = now - run.since
+            if not run.waited_for:
+                run.waited_for = self._is_waited_for(run.entry)
+            soonest = self._durations.soonest(run.dag_id)
+            ago = now - self._polled_at
+            pause = min(pause, pause_seconds(age, ago, waited_for=run.waited_for, soonest=soonest))
+            if run.entry.ending is not None:
+                pause = min(pause, max(run.stop_at - self._polled_at, 0.0))
+            if pause <= shortest:
+                break
+        return max(shortest, pause)
 
-    def _is_followed(self, run: _Run) -> bool:
-        return self._runs.get(run.entry.source) is run
-
-    async def _poll(self) -> None:
-        runs = self._open()
+    async def _poll(self, why: str) -> None:
+        runs = self.open
+        begun = self._polled_at = self._clock.monotonic()
         if not runs:
             return
-        since = self._since(runs)
-        ended = await self._airflow.list_ended({run.dag_id for run in runs}, since)
+        whole = begun >= self._whole_at
+        since = self._since(runs, OVERLAP if whole else SHORT_OVERLAP)
+        self.asked[why] += 1
+        ended: Sequence[DagRun] = await self._airflow.list_ended({run.dag_id for run in runs}, since)
+        self._poll_took = self._clock.monotonic() - begun
+        if whole:
+            self._whole_at = begun + OVERLAP_EVERY.total_seconds()
         for run in runs:
             run.listed = True
         dates = [run.ended_at for run in ended if run.ended_at is not None]
@@ -187,79 +337,37 @@ class Follower:
             self._watermark = max([*dates, self._watermark or since + OVERLAP])
         by_id = {(run.dag_id, run.run_id): run for run in ended}
         for run in runs:
-            end = by_id.get((run.dag_id, run.run_id))
-            if end is not None:
-                self._see(run, end)
+            end = by_id.get(run.name)
+            if end is not None and self.is_open(run):
+                self.see(run, end)
 
-    def _since(self, runs: list[_Run]) -> datetime:
-        bounds = [self._watermark - OVERLAP] if self._watermark is not None else []
+    def _since(self, runs: list[Run], overlap: timedelta) -> datetime:
+        bounds = [self._watermark - overlap] if self._watermark is not None else []
         floor = self._clock.now() - LOOK_BACK
         for run in runs:
             if not run.listed:
                 created = (run.entry.timings.triggered_at or run.entry.at) - OVERLAP
-                run.unknown = created < floor
+                if created < floor:
+                    run.unknown = True
+                    self.has_unknown.set()
                 bounds.append(max(created, floor))
         assert bounds, "a run is new, or a list was asked for before"
         return min(bounds)
 
-    def _see(self, run: _Run, end: DagRun) -> None:
-        if run.end is None:
-            run.end, run.seen_at = end, self._clock.monotonic()
-
-    async def _find_out(self, runs: list[_Run], *, count_missed: bool) -> None:
-        """Ask for all active runs, and one by one for those that are not among them."""
-        if not runs:
-            return
-        active = {(run.dag_id, run.run_id) for run in await self._airflow.list_active({run.dag_id for run in runs})}
-        failures: list[AirflowUnavailable] = []
-        for run in sorted(runs, key=lambda run: run.failures):  # one that can't be read never keeps others waiting
-            if (run.dag_id, run.run_id) in active:
-                run.missed, run.unknown = 0, False
-                continue
-            if not self._is_followed(run):
-                continue
-            try:
-                found = await self._airflow.get(run.dag_id, run.run_id)
-            except AirflowUnavailable as error:
-                run.failures += 1
-                failures.append(error)
-                if len(failures) == FAILURES_ALLOWED:
-                    break
-                continue
-            run.unknown = False
-            if found is None:
-                run.missed += 1 if count_missed else 0
-            else:
-                run.missed = 0
-                if found.state.ended:
-                    self._see(run, found)
-        await self._report_ends()
-        if failures:
-            raise failures[-1]
-
-    async def _report_ends(self) -> None:
-        for run in list(self._runs.values()):
-            if run.outcome is not None:
-                continue
-            if run.end is not None and run.end.state is DagRunState.SUCCESS:
-                self._send(run, self._outcome(run, RunState.SUCCESS))
-            elif run.end is None and run.missed >= DELETED_AFTER:
-                detail = "Airflow no longer has the run"
-                self._send(run, self._outcome(run, RunState.DELETED, Reason.RUN_DELETED, detail))
-        for run in list(self._runs.values()):
-            if run.outcome is None and run.end is not None:
-                await self._report_failure(run)
-
-    async def _report_failure(self, run: _Run) -> None:
+    async def _report_failure(self, run: Run) -> None:
         """Tell a failed run in which no task ever started from one that did something."""
+        run.asking = True
+        self.asked["tasks"] += 1
         try:
             started = await self._airflow.any_task_started(run.dag_id, run.run_id)
         except AirflowUnavailable as error:
-            if self._clock.monotonic() - run.seen_at < self._reconcile_interval.total_seconds():
-                _log.debug("tasks of a failed run unknown: %s", error, extra=_ids(run, "tasks_unknown"))
+            if self._clock.monotonic() - run.seen_at < self.reconcile_interval.total_seconds():
+                _log.debug("tasks of a failed run unknown: %s", error, extra=run.ids("tasks_unknown"))
                 return
             started = True  # a key can't wait for ever for this detail; a run that may have done something has failed
-        if not self._is_followed(run):
+        finally:
+            run.asking = False
+        if self._runs.get(run.entry.source) is not run:
             return
         reason = Reason.RUN_FAILED if started else Reason.RUN_NOT_STARTED
         detail = "the run failed" if started else "the run failed before any of its tasks had started"
@@ -267,26 +375,27 @@ class Follower:
 
     async def _stop_those_asked_for(self) -> None:
         """Stop runs whose command has a verdict that waits for their end; again, should somebody clear them."""
-        for run in self._open():
+        for run in self.open:
             now = self._clock.monotonic()
             if run.entry.ending is None or now < run.stop_at:
                 continue
+            run.stop_at = now + STOP_AGAIN.total_seconds()
+            self.asked["stop"] += 1
             try:
                 await self._airflow.cancel(run.dag_id, run.run_id)
             except AirflowUnavailable as error:
-                run.stop_at = now + STOP_AGAIN.total_seconds()
-                _log.warning("run not stopped: %s", error, extra=_ids(run, "run_not_stopped"))
+                _log.warning("run not stopped: %s", error, extra=run.ids("run_not_stopped"))
             else:
-                run.stop_at = now + self._reconcile_interval.total_seconds()
-                _log.info("run stopped", extra=_ids(run, "run_stopped"))
+                run.stop_at = now + self.reconcile_interval.total_seconds()
+                _log.info("run stopped", extra=run.ids("run_stopped"))
 
-    def _send(self, run: _Run, outcome: Outcome) -> None:
+    def _send(self, run: Run, outcome: Outcome) -> None:
         if run.outcome is None:
-            _log.info("run ended: %s", outcome.result, extra=_ids(run, "run_ended"))
+            _log.info("run ended: %s", outcome.result, extra=run.ids("run_ended"))
         self._report(outcome)
         run.outcome, run.reported_at = outcome, self._clock.monotonic()
 
-    def _outcome(self, run: _Run, result: RunState, reason: Reason | None = None, detail: str | None = None) -> Outcome:
+    def _outcome(self, run: Run, result: RunState, reason: Reason | None = None, detail: str | None = None) -> Outcome:
         entry = run.entry
         timings = entry.timings
         if run.end is not None:
@@ -310,24 +419,7 @@ class Follower:
             result=result,
         )
 
-    def _note_outage(self, error: AirflowUnavailable) -> None:
-        if not self._outage:
-            self._outage = True
-            _log.warning("runs can't be followed: %s", error, extra={"action": "follow_outage"})
-
     def _note_answers(self) -> None:
         if self._outage:
             self._outage = False
             _log.info("runs can be followed again", extra={"action": "follow_outage_over"})
-
-
-def _ids(run: _Run, action: str) -> dict[str, object]:
-    return {
-        "action": action,
-        "command_id": run.entry.id,
-        "key": show_key(run.entry.key),
-        "dag_id": run.dag_id,
-        "dag_run_id": run.run_id,
-        "attempt": run.entry.attempt,
-        "source": str(run.entry.source),
-    }

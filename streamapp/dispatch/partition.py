@@ -37,7 +37,7 @@ class Partition:
         self._overlay: SortedDict[bytes, PendingRow] = SortedDict()
         self._heads: dict[bytes, int] = {}
         self._tails: dict[bytes, int] = {}
-        """Only of queues that were empty before: in a restored one, more may stand behind than was seen since."""
+        """Only of queues that were seen empty, or with one entry: in a restored one, more may stand behind."""
         self._found: tuple[bytes, int, Entry | None] | None = None
         """The last answer of `next_after`, which a fold asks for twice; until a queue changes."""
 
@@ -65,6 +65,14 @@ class Partition:
         if self._found is None or self._found[:2] != (key, offset):
             self._found = key, offset, self._look_after(key, offset)
         return self._found[2]
+
+    def is_waited_for(self, entry: Entry) -> bool:
+        """Whether another entry of its key waits until this one, the first, has ended."""
+        if entry.key is None or not entry.ordered or self._heads.get(entry.key) != entry.source.offset:
+            return False
+        if entry.key not in self._tails and self.next_after(entry.key, entry.source.offset) is None:
+            self._tails[entry.key] = entry.source.offset  # the first is the last: remembered from here on
+        return self._tails.get(entry.key, entry.source.offset + 1) > entry.source.offset
 
     def _look_after(self, key: bytes, offset: int) -> Entry | None:
         if self._tails.get(key, offset + 1) <= offset:

@@ -5,9 +5,10 @@ neither events to fold nor dispatches to start.
 """
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
-from streamapp.core.model import Entry
+from streamapp.core.model import Entry, Status
 from streamapp.dispatch.partition import Partition
 from streamapp.dispatch.ports import Index, Ledger, RowCodec
 
@@ -61,6 +62,23 @@ class Partitions:
         """
         partition = self.get(number)
         return None if partition is None else partition.safe_entry(key, offset)
+
+    def may_run(self, mark: Mapping[str, Any]) -> bool:
+        """Whether a run with this `_command` may be active: its command is on its way, or another worker's to tell."""
+        number, command_id = mark.get("partition"), mark.get("id")
+        partition = self.get(number) if isinstance(number, int) else None
+        if partition is None or not isinstance(command_id, str):
+            return True
+        holder = partition.holder(command_id)
+        entry = None if holder is None else partition.entry(holder.key, holder.offset)
+        if entry is None or entry.status.terminal or entry.status is Status.BLOCKED:
+            return False
+        return (mark.get("round"), mark.get("attempt")) == (entry.round, entry.run_attempt)
+
+    def is_waited_for(self, entry: Entry) -> bool:
+        """Whether another command of its key waits for the end of an entry."""
+        partition = self._open.get(entry.source.partition)
+        return partition is not None and partition.is_waited_for(entry)
 
     def __iter__(self) -> Iterator[Partition]:
         return iter(self._open.values())

@@ -161,6 +161,10 @@ class Ready:
         """How many entries are in which phase."""
         return {phase.name.lower(): self._phases[phase] for phase in Phase}
 
+    def waits_for(self, dag_id: str) -> bool:
+        """Whether something of this DAG may run and does not: there is no room for it, or no permit."""
+        return dag_id in self._queues
+
     def take(self) -> Note | None:
         """The next dispatch, from the DAGs in turn."""
         dag = self._open_dag()

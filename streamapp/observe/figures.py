@@ -8,6 +8,22 @@ from streamapp.core.model import Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Following:
+    """What the follower of runs knows."""
+
+    runs: Mapping[str, int] = field(default_factory=dict)
+    """Runs that it watches, by DAG."""
+    missing: int = 0
+    """How many of them Airflow did not have when it was last asked."""
+    unfollowed: int = 0
+    """Runs of this worker's partitions that are active in Airflow although no command waits for them."""
+    asked: Mapping[str, int] = field(default_factory=dict)
+    """Requests to Airflow since the worker's start, by what they were for."""
+    hints: Mapping[str, int] = field(default_factory=dict)
+    """Hints since the worker's start, by what they were good for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """What a worker knows of itself at one moment."""
 
@@ -39,8 +55,7 @@ class Figures:
     """Requests to Airflow that hold a permit."""
     limit: int = 0
     """Permits of this worker."""
-    followed: Mapping[str, int] = field(default_factory=dict)
-    """Runs that it watches, by DAG."""
+    following: Following = field(default_factory=Following)
     held: tuple[str, ...] = ()
     """Why the commands topic is not read just now; empty while it is."""
     passed_over: int = 0

@@ -1,6 +1,6 @@
 """Reads a worker's figures, writes them as text for Prometheus."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -39,9 +39,15 @@ class Metrics(Collector):
         yield _gauge("airflow_permits_in_flight", "Requests to Airflow that hold a permit.", now.in_flight)
         yield _gauge("airflow_permits", "Permits of this worker.", now.limit)
         followed = GaugeMetricFamily("streamapp_runs_followed", "Runs that this worker watches.", labels=["dag_id"])
-        for dag_id, count in now.followed.items():
+        for dag_id, count in now.following.runs.items():
             followed.add_metric([dag_id], count)
         yield followed
+        yield _gauge("runs_missing", "Followed runs that Airflow did not have when last asked.", now.following.missing)
+        yield _gauge(
+            "runs_unfollowed", "Active runs of ours that no command waits for: cleared ones.", now.following.unfollowed
+        )
+        yield from _by("airflow_reads", "Requests of the follower to Airflow.", "purpose", now.following.asked)
+        yield from _by("hints", "Hints of ending runs.", "use", now.following.hints)
         held = GaugeMetricFamily(
             "streamapp_commands_held", "1 while commands are not read, by reason.", labels=["reason"]
         )
@@ -66,6 +72,13 @@ class Metrics(Collector):
 
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"streamapp_{name}", text, value)
+
+
+def _by(name: str, text: str, label: str, values: Mapping[str, int]) -> Iterator[Metric]:
+    family = CounterMetricFamily(f"streamapp_{name}", text, labels=[label])
+    for value, count in values.items():
+        family.add_metric([value], count)
+    yield family
 
 
 def _counter(name: str, text: str, value: float) -> Metric:

@@ -15,6 +15,7 @@ from streamapp.airflow.port import (
     DagMissing,
     DagRunState,
     Exists,
+    Page,
     Refused,
     TurnedAway,
 )
@@ -64,6 +65,17 @@ async def ended(airflow, dag_id, id_):
         return run if run is not None and run.state.ended else None
 
     return await until(run_that_ended, within_seconds=90)
+
+
+async def all_active(airflow, dag_id, *, since):
+    """As the reconciliation reads it: each page begins where the one before ended."""
+    found = {}
+    while True:
+        page = await airflow.list_active([dag_id], since)
+        found |= {run.run_id: run for run in page.runs}
+        if not page.more:
+            return list(found.values())
+        since = page.runs[-1].created_at
 
 
 async def stopped(airflow, dag_id, id_):
@@ -235,7 +247,7 @@ async def test_the_list_of_ended_runs_is_filtered_and_ordered(airflow, new_id):
     both = await airflow.list_ended(["strict", "parked"], started_at)
     assert [run.run_id for run in both if run.run_id in {*ids, strict}] == [ids[2], ids[0], ids[3], strict]
 
-    active = {run.run_id for run in await airflow.list_active(["parked"])}
+    active = {run.run_id for run in await all_active(airflow, "parked", since=None)}
     assert active & {*ids, strict} == {ids[1]}
 
 
@@ -243,17 +255,22 @@ async def test_no_dags_list_no_runs(airflow, new_id):
     created = await airflow.trigger("parked", new_id(), {})
     await airflow.cancel("parked", created.run.run_id)
     assert await airflow.list_ended([], created.run.created_at) == []
-    assert await airflow.list_active([]) == []
-    assert await airflow.list_active(["no_such_dag"]) == []
+    assert await airflow.list_active([], None) == Page([], more=False)
+    assert await airflow.list_active(["no_such_dag"], created.run.created_at) == Page([], more=False)
 
 
 async def test_a_list_longer_than_a_page_is_read_to_its_end(airflow, new_id):
     ids = [new_id() for _ in range(PAGE + 5)]
     for id_ in ids:
         assert isinstance(await airflow.trigger("parked", id_, {}), Created)
-    active = [run.run_id for run in await airflow.list_active(["parked"])]
-    assert set(ids) <= set(active)
-    assert len(active) == len(set(active))
+    first = await airflow.get("parked", ids[0])
+    page = await airflow.list_active(["parked"], first.created_at)
+    assert [run.run_id for run in page.runs] == ids[: len(page.runs)]  # the oldest first, `since` itself is in it
+    assert page.more
+    active = await all_active(airflow, "parked", since=first.created_at)
+    assert [run.run_id for run in active] == ids
+    anywhere = await airflow.list_active(None, first.created_at)
+    assert {run.run_id for run in anywhere.runs} & set(ids)
 
 
 # What people do
@@ -275,7 +292,7 @@ async def test_a_cleared_run_is_active_again(airflow, server, operator, new_id):
     first = await ended(airflow, "probe", id_)
     answer = await operator.post(f"{server.api}/dags/probe/dagRuns/{id_}/clear", json={"dry_run": False})
     answer.raise_for_status()
-    assert id_ in {run.run_id for run in await airflow.list_active(["probe"])}
+    assert id_ in {run.run_id for run in await all_active(airflow, "probe", since=first.created_at)}
     run = await airflow.get("probe", id_)
     assert (run.ended_at, run.created_at) == (None, created.run.created_at)
     again = await ended(airflow, "probe", id_)

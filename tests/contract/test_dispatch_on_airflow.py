@@ -12,6 +12,7 @@ from streamapp.airflow.port import DagMissing
 from streamapp.clock import SystemClock
 from streamapp.core.model import Entry, Policy, Reason, RunState, Source, Status, Timings
 from streamapp.dispatch.follow import Follower
+from streamapp.dispatch.reconcile import Reconciler
 from streamapp.dispatch.trigger import Trigger
 from tests.support.waiting import until
 
@@ -24,7 +25,7 @@ class Desk:
     def __init__(self, server):
         clock = SystemClock()
         self.airflow = connect(server.settings(), clock)
-        app_id = f"desk-{secrets.token_hex(4)}"
+        app_id = self.app_id = f"desk-{secrets.token_hex(4)}"
         self.trigger = Trigger(
             self.airflow,
             clock,
@@ -41,6 +42,11 @@ class Desk:
             poll_interval=timedelta(milliseconds=200),
             reconcile_interval=timedelta(seconds=1),
         )
+
+    def work(self):
+        """What a worker does for ever."""
+        reconciler = Reconciler(self.follower, self.airflow, SystemClock(), app_id=self.app_id)
+        return self.follower.run(), reconciler.run(), reconciler.look_up_unknown()
 
     async def start(self, entry):
         """Trigger an entry and follow its run, as the fold of its outcome would have it."""
@@ -62,10 +68,11 @@ async def desk(server):
     desk = Desk(server)
     for dag_id in ("probe", "parked"):
         await until(lambda dag_id=dag_id: known(desk.airflow, dag_id), within_seconds=90)
-    following = asyncio.create_task(desk.follower.run())
+    tasks = [asyncio.create_task(work) for work in desk.work()]
     yield desk
-    following.cancel()
-    await asyncio.gather(following, return_exceptions=True)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     await desk.airflow.close()
 
 

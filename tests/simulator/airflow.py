@@ -18,6 +18,7 @@ from streamapp.airflow.port import (
     DagRun,
     DagRunState,
     Exists,
+    Page,
     Refused,
     TriggerAnswer,
     TurnedAway,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 LATEST_MS = 28_000
 """How late a request may still land; the trigger counts on 30 s at most."""
+PAGE = 2
+"""Active runs in one answer."""
 LAG_MS = 4000
 """How long after its date the end of a run may become visible; the follower counts on 5 s at most."""
 
@@ -134,8 +137,10 @@ class Airflow:
         seen = [run.shown() for run in ended if run.visible_at <= self._world.now and run.ended_at >= since]  # type: ignore[operator]
         return sorted(seen, key=lambda run: (run.ended_at, run.run_id))
 
-    def list_active(self, dag_ids: Collection[str]) -> Sequence[DagRun]:
-        return [run.shown() for run in self.runs.values() if run.dag_id in dag_ids and not run.state.ended]
+    def list_active(self, dag_ids: Collection[str], since: datetime | None) -> Page:
+        active = [run for run in self.runs.values() if run.dag_id in dag_ids and not run.state.ended]
+        found = sorted((run for run in active if since is None or run.created_at >= since), key=lambda r: r.created_at)
+        return Page([run.shown() for run in found[:PAGE]], more=len(found) > PAGE)
 
     def any_task_started(self, dag_id: str, run_id: str) -> bool:
         run = self.runs.get((dag_id, run_id))
@@ -156,6 +161,8 @@ class Airflow:
         lasts = world.random.choice([world.random.randint(10, 300), world.random.randint(500, 5000)])
         if run.fate == "deleted" and not run.cleared:
             world.after(lasts, None, partial(self._delete_once_known, run, 20))
+        if world.chance("false_hint"):
+            world.after(world.random.randint(0, lasts), None, partial(self._hint, run))
         state = DagRunState.FAILED if run.fate in {"fail", "unstarted"} else DagRunState.SUCCESS
         lasts += 12_000 if run.fate == "deleted" else 0
         world.after(lasts, None, partial(self._end, run, state))
@@ -168,8 +175,25 @@ class Airflow:
         if world.chance("late_commit"):
             run.visible_at += world.random.randint(100, LAG_MS)
         world.say("airflow", f"{run.run_id} ends: {state.value}")
+        self._hint_end(run)
         if run.fate == "cleared" and not run.cleared:
             world.after(world.random.randint(200, 8000), None, partial(self._clear, run))
+
+    def _hint_end(self, run: SimRun) -> None:
+        """What the plugin does: it tells all workers before the end is committed."""
+        world = self._world
+        if world.chance("hint"):
+            self._hint(run)
+        if world.chance("late_hint"):
+            world.after(world.random.randint(500, 20_000), None, partial(self._hint, run))
+        if world.chance("doubled_hint"):
+            world.after(world.random.randint(0, 30), None, partial(self._hint, run))
+            world.after(world.random.randint(0, 30), None, partial(self._hint, run))
+
+    def _hint(self, run: SimRun) -> None:
+        world = self._world
+        for worker in world.workers.values():
+            world.after(world.delay(3), worker, partial(worker.parts.follower.hint, run.dag_id, run.run_id))
 
     def _clear(self, run: SimRun) -> None:
         if self.runs.get((run.dag_id, run.run_id)) is not run:
@@ -246,9 +270,9 @@ class Port:
         self._world.idle(3)
         return await self._read(partial(self._airflow.list_ended, dag_ids, since))
 
-    async def list_active(self, dag_ids: Collection[str]) -> Sequence[DagRun]:
+    async def list_active(self, dag_ids: Collection[str], since: datetime | None) -> Page:
         self._world.idle(3)
-        return await self._read(partial(self._airflow.list_active, dag_ids))
+        return await self._read(partial(self._airflow.list_active, dag_ids, since))
 
     async def any_task_started(self, dag_id: str, run_id: str) -> bool:
         return await self._read(partial(self._airflow.any_task_started, dag_id, run_id))

@@ -13,6 +13,7 @@ from typing import Any
 
 from streamapp.agents import rebalance, sink
 from streamapp.agents.parts import Parts
+from streamapp.airflow.port import DagRun, DagRunState
 from streamapp.core import instruct, observe, receive, rows, verdicts
 from streamapp.core.effects import Decision, Track
 from streamapp.core.model import Entry, Reason, RunState, Status
@@ -22,6 +23,7 @@ from streamapp.dispatch.follow import Follower
 from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partition import Partition
 from streamapp.dispatch.ready import Ready
+from streamapp.dispatch.reconcile import Reconciler
 from streamapp.kafka.gaps import Gaps
 from streamapp.kafka.lease import Lease
 
@@ -279,10 +281,23 @@ def the_next_attempt_asks_for_the_same_run() -> Any:
 
 @planted()
 def runs_that_no_list_shows_are_never_looked_for() -> Any:
-    async def reconcile(_: Any) -> None:
+    async def walk(*_: Any) -> None:
         pass
 
-    return [(Follower, "reconcile", reconcile)]
+    return [(Reconciler, "_walk", walk)]
+
+
+@planted()
+def a_hint_is_taken_for_an_end() -> Any:
+    def hint(self: Any, dag_id: str, run_id: str) -> None:
+        run = self._names.get((dag_id, run_id))
+        if run is not None and self.is_open(run):
+            now = self._clock.now()
+            end = DagRun(dag_id=dag_id, run_id=run_id, state=DagRunState.SUCCESS, conf={}, started_at=now, ended_at=now)
+            self.see(run, end)
+            self._hinted.set()
+
+    return [(Follower, "hint", hint)]
 
 
 # Endings

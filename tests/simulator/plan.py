@@ -30,6 +30,8 @@ TRIGGER_FAULTS = {"slow_post": 0.1, "lost_answer": 0.15, "lost_request": 0.1, "l
 READ_FAULTS = {"failed_read": 0.1, "slow_read": 0.1}
 """For each other request."""
 RUN_FAULTS = {"late_commit": 0.3, "deleted_at_409": 0.5}
+HINT_FAULTS = {"hint": 0.8, "false_hint": 0.3, "late_hint": 0.3, "doubled_hint": 0.3}
+"""For each end of a run, or, with a false one, each start; all workers are told."""
 WORLD_FAULTS = (
     "outage",
     "dag_missing",
@@ -42,7 +44,8 @@ WORLD_FAULTS = (
     "slow_kafka",
 )
 """On or off for a whole schedule. `slow_kafka`: many folds are under way at a time."""
-ALL_FAULTS = (*WORKER_FAULTS, *KAFKA_FAULTS, *TRIGGER_FAULTS, *READ_FAULTS, *RUN_FAULTS, *WORLD_FAULTS)
+ALL_FAULTS = (*WORKER_FAULTS, *KAFKA_FAULTS, *TRIGGER_FAULTS, *READ_FAULTS, *RUN_FAULTS, *HINT_FAULTS,
+              *WORLD_FAULTS)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def make_plan(seed: int) -> Plan:
     """The plan of a seed. Each one has only some of the faults, so that none drowns the others."""
     random = Random(f"plan {seed}")
     partitions = random.choice([2, 2, 3])
-    known = {**WORKER_FAULTS, **KAFKA_FAULTS, **TRIGGER_FAULTS, **READ_FAULTS, **RUN_FAULTS}
+    known = {**WORKER_FAULTS, **KAFKA_FAULTS, **TRIGGER_FAULTS, **READ_FAULTS, **RUN_FAULTS, **HINT_FAULTS}
     share = random.choice([0.15, 0.3, 0.5])
     rates = {name: rate * random.choice([0.5, 1, 2]) for name, rate in known.items() if random.random() < share}
     rates |= {name: 1.0 for name in WORLD_FAULTS if random.random() < share}

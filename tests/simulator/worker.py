@@ -18,6 +18,7 @@ from streamapp.agents import follower as timers
 from streamapp.agents import pruner, rebalance, sink
 from streamapp.agents.parts import Parts
 from streamapp.airflow.limit import Limit
+from streamapp.application import waits_for_end
 from streamapp.core.errors import Unsafe
 from streamapp.core.events import Event, Instructed, Observed
 from streamapp.core.model import Instruction, Outcome, Source
@@ -26,6 +27,7 @@ from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
 from streamapp.dispatch.prune import Pruner
 from streamapp.dispatch.ready import Note, Ready
+from streamapp.dispatch.reconcile import Reconciler
 from streamapp.dispatch.trigger import Trigger
 from streamapp.kafka.gaps import Gaps
 from streamapp.kafka.lease import Lease
@@ -116,8 +118,14 @@ class Worker:
         ready = Ready(self.clock, wake=self._wake)
         report = self._stopping_at_failure(outlet.report)
         runs = Follower(
-            port, self.clock, report=report, app_id=APP, poll_interval=POLL, reconcile_interval=RECONCILE
-        )  # fmt: skip
+            port,
+            self.clock,
+            report=report,
+            app_id=APP,
+            poll_interval=POLL,
+            reconcile_interval=RECONCILE,
+            is_waited_for=lambda entry: waits_for_end(entry, self.parts),
+        )
         trigger = Trigger(
             port,
             self.clock,
@@ -141,6 +149,13 @@ class Worker:
             limit=Limit(PERMITS),
             trigger=trigger,
             follower=runs,
+            reconciler=Reconciler(
+                runs,
+                port,
+                self.clock,
+                app_id=APP,
+                may_run=lambda mark: self.parts.partitions.may_run(mark),  # noqa: PLW0108 - made at the same time
+            ),
             report=report,
             instruct=self._stopping_at_failure(self._instruct),
             is_next=self.gaps.expects,
@@ -280,7 +295,9 @@ class Worker:
         rebalance.take_over(self.app, self.parts)
         if not self._following:
             self._following = True
-            self.world.scheduler.spawn(self, self.parts.follower.run())
+            follower, reconciler = self.parts.follower, self.parts.reconciler
+            for work in (follower.run(), follower.watch_hints(), reconciler.run(), reconciler.look_up_unknown()):
+                self.world.scheduler.spawn(self, work)
         self._fetch_soon()
 
     # Reading

@@ -42,6 +42,11 @@ class AirflowApi:
         """Make a run by hand."""
         self._post(f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "conf": conf, "logical_date": None})
 
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """One run; only once something was posted, which logs in."""
+        run: dict[str, Any] = self._client.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}").raise_for_status().json()
+        return run
+
     def log_out(self) -> None:
         """Forget the token; the next request logs in."""
         self._client.headers.pop("Authorization", None)

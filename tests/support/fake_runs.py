@@ -20,6 +20,7 @@ ORDERS = (
     "state",
     "dag_id",
     "run_after",
+    "execution_date",
     "logical_date",
     "run_id",
     "start_date",
@@ -197,7 +198,7 @@ class FakeRuns:
             runs = [run for run in runs if run.dag_id in body["dag_ids"]]
         if body.get("states"):
             runs = [run for run in runs if run.state in body["states"]]
-        for name, attribute in (("end_date", "ended_at"), ("start_date", "started_at"), ("run_after", "created_at")):
+        for name, attribute in _DATE_FIELDS.items():
             for end, holds in _COMPARISONS.items():
                 if bound := body.get(f"{name}_{end}"):
                     limit = datetime.fromisoformat(bound)
@@ -206,9 +207,13 @@ class FakeRuns:
         name = order.removeprefix("-")
         if name not in ORDERS:
             raise Problem(400, f"Ordering with '{name}' is disallowed or the attribute does not exist on the model")
-        attribute = {"end_date": "ended_at", "start_date": "started_at", "run_after": "created_at"}.get(name, name)
+        attribute = _DATE_FIELDS.get(name, name)
         never = datetime.max.replace(tzinfo=UTC)
-        key = (lambda r: (getattr(r, attribute) or never, r.id)) if attribute in _DATES else (lambda r: r.id)
+        key = (
+            (lambda r: (getattr(r, attribute) or never, r.id))
+            if attribute in _DATE_FIELDS.values()
+            else (lambda r: r.id)
+        )
         return sorted(runs, key=key, reverse=order.startswith("-"))
 
     def stop(self) -> None:
@@ -255,7 +260,12 @@ _COMPARISONS = {
     "lte": lambda a, b: a <= b,
     "lt": lambda a, b: a < b,
 }
-_DATES = ("ended_at", "started_at", "created_at")
+_DATE_FIELDS = {
+    "end_date": "ended_at",
+    "start_date": "started_at",
+    "run_after": "created_at",
+    "execution_date": "created_at",  # API v1's name for it
+}
 
 
 def show(date: datetime | None) -> str | None:

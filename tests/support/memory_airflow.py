@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from streamapp.airflow.port import AirflowUnavailable, Created, DagRun, DagRunState, Exists, TriggerAnswer
+from streamapp.airflow.port import AirflowUnavailable, Created, DagRun, DagRunState, Exists, Page, TriggerAnswer
 from streamapp.clock import Clock
 
 
@@ -21,6 +21,7 @@ class MemoryAirflow:
         answers: What the next triggers answer, instead of creating a run.
         down: Why nothing answers; a verb's name in `broken` breaks that one alone.
         unstarted: Ids of runs in which no task ever started.
+        page: Active runs in one answer.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -31,6 +32,7 @@ class MemoryAirflow:
         self.down: str | None = None
         self.broken: set[str] = set()
         self.unstarted: set[str] = set()
+        self.page = 100
 
     # What tests do
 
@@ -76,9 +78,11 @@ class MemoryAirflow:
         runs = [run for run in self.runs.values() if run.dag_id in dag_ids and run.state.ended]
         return sorted((run for run in runs if run.ended_at >= since), key=lambda run: run.ended_at)
 
-    async def list_active(self, dag_ids: Collection[str]) -> Sequence[DagRun]:
-        self._called("list_active", frozenset(dag_ids))
-        return [run for run in self.runs.values() if run.dag_id in dag_ids and not run.state.ended]
+    async def list_active(self, dag_ids: Collection[str] | None, since: datetime | None) -> Page:
+        self._called("list_active", dag_ids and frozenset(dag_ids), since)
+        runs = [run for run in self.runs.values() if (dag_ids is None or run.dag_id in dag_ids) and not run.state.ended]
+        runs = sorted((run for run in runs if since is None or run.created_at >= since), key=lambda run: run.created_at)
+        return Page(runs[: self.page], more=len(runs) > self.page)
 
     async def any_task_started(self, dag_id: str, run_id: str) -> bool:
         self._called("any_task_started", dag_id, run_id)

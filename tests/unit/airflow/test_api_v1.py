@@ -97,8 +97,10 @@ async def test_a_refused_user_is_asked_for_once_and_logged_once(airflow, server,
 
 async def test_active_runs_are_listed_in_an_order_that_airflow_2_has(airflow, server):
     server.answers = [httpx.Response(200, json={"dag_runs": [RUN], "total_entries": 1})]
-    assert [run.run_id for run in await airflow.list_active(["probe"])] == ["r1"]
-    assert json.loads(server.requests[0].content)["order_by"] == "id"
+    page = await airflow.list_active(["probe"], datetime(2026, 1, 2, tzinfo=UTC))
+    assert [run.run_id for run in page.runs] == ["r1"]
+    asked = json.loads(server.requests[0].content)
+    assert (asked["order_by"], asked["execution_date_gte"]) == ("execution_date", "2026-01-02T00:00:00+00:00")
 
 
 async def test_a_run_without_tasks_is_looked_up_since_a_deleted_one_has_none_either(airflow, server):

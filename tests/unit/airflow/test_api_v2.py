@@ -13,6 +13,7 @@ from streamapp.airflow.port import (
     DagMissing,
     DagRunState,
     Exists,
+    Page,
     Refused,
     TurnedAway,
     Uncertain,
@@ -185,12 +186,12 @@ async def test_lists_are_read_page_by_page_however_small_the_server_makes_them(a
 async def test_a_list_that_shrinks_while_it_is_read_ends(airflow, server):
     pages = [{"dag_runs": [RUN], "total_entries": 3}, {"dag_runs": [], "total_entries": 3}]
     server.answers = [httpx.Response(200, json=page) for page in pages]
-    assert len(await airflow.list_active({"probe"})) == 1
+    assert len(await airflow.list_ended({"probe"}, datetime(2026, 1, 1, tzinfo=UTC))) == 1
 
 
 async def test_no_dags_are_no_request(airflow, server):
     """Airflow takes an empty list for all DAGs."""
-    assert await airflow.list_active([]) == []
+    assert await airflow.list_active([], None) == Page([], more=False)
     assert server.requests == []
 
 

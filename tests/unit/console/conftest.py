@@ -23,6 +23,7 @@ from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
 from streamapp.dispatch.ready import Ready
+from streamapp.observe.figures import Following
 from streamapp.observe.outcomes import OutcomeWatch
 from streamapp.routes import Routes
 from streamapp.wire import rows
@@ -155,7 +156,7 @@ class Bench:
             gate=self.gate,
             limit=self.limit,
             outcomes=self.outcomes,
-            followed=lambda: self.followed,
+            following=lambda: Following(runs=self.followed),
             passed_over=lambda: self.passed_over,
             pruned=lambda: 0,
             routes=Routes(None),

@@ -1,12 +1,14 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
 from streamapp.airflow.port import DagRunState
 from streamapp.core.model import Entry, Outcome, Policy, Reason, RunState, Source, Status, Timings
-from streamapp.dispatch.follow import LOOK_BACK, OVERLAP, STOP_AGAIN, Follower
+from streamapp.dispatch.follow import LOOK_BACK, OVERLAP, OVERLAP_EVERY, SHORT_OVERLAP, STOP_AGAIN, Follower
+from streamapp.dispatch.reconcile import Reconciler
 from tests.support.manual_clock import START, ManualClock
 from tests.support.memory_airflow import MemoryAirflow
 
@@ -22,7 +24,16 @@ class World:
         self.clock = ManualClock()
         self.airflow = MemoryAirflow(self.clock)
         self.reported: list[Outcome] = []
+        self.waited_for = True
+        self.commands: set[str] = set()
+        """Ids of runs that may be active although they are not followed."""
+        self.begin()
+
+    def begin(self):
         self.follower = self.new_follower()
+        self.reconciler = Reconciler(
+            self.follower, self.airflow, self.clock, app_id="shop", may_run=lambda mark: mark["id"] in self.commands
+        )
 
     def new_follower(self):
         return Follower(
@@ -32,7 +43,20 @@ class World:
             app_id="shop",
             poll_interval=POLL,
             reconcile_interval=RECONCILE,
+            is_waited_for=lambda _: self.waited_for,
         )
+
+    async def drive(self, work):
+        """Let time pass as the work wants it."""
+        task = asyncio.create_task(work)
+        while not task.done():
+            await asyncio.sleep(0)
+            if self.clock.sleeping:
+                self.clock.advance(self.clock.next_wake)
+        await task
+
+    async def reconcile(self):
+        await self.drive(self.reconciler.walk())
 
     def triggered(self, offset, *, dag_id="probe", partition=0, **fields):
         """Create a run and follow it."""
@@ -64,6 +88,11 @@ class World:
 
 def run_id(offset):
     return f"cmd__shop__c{offset}__1.1"
+
+
+async def settle():
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -207,7 +236,7 @@ async def test_the_list_follows_the_last_end_seen_and_never_our_clock(world):
     world.clock.advance(20 * SECOND)
     await world.follower.tick()
     await world.follower.tick()
-    assert world.since() == 20 * SECOND + OVERLAP
+    assert world.since() == 20 * SECOND + SHORT_OVERLAP  # only now and then the whole
     world.clock.advance(50 * SECOND)
     await world.follower.tick()
     assert world.since() == 70 * SECOND + OVERLAP
@@ -232,9 +261,10 @@ async def test_an_end_that_is_committed_late_is_found(world):
     world.triggered(2)
     world.clock.advance(20 * SECOND)
     dated = world.clock.now()
-    world.clock.advance(OVERLAP - SECOND)
+    world.clock.advance(OVERLAP - OVERLAP_EVERY)
     world.end(1)
     await world.follower.tick()
+    world.clock.advance(OVERLAP_EVERY)
     world.end(2)
     late = world.airflow.runs["probe", run_id(2)]
     world.airflow.runs["probe", run_id(2)] = replace(late, ended_at=dated)
@@ -250,7 +280,7 @@ async def test_with_nothing_open_nothing_is_asked(world):
     await world.follower.tick()
     world.follower.forget(entry.source)
     await world.follower.tick()
-    await world.follower.reconcile()
+    await world.reconcile()
     assert len(world.airflow.calls) == asked
 
 
@@ -270,14 +300,37 @@ async def test_after_a_takeover_old_runs_are_looked_up_and_not_listed(world):
         world.triggered(offset)
     world.end(1)
     world.clock.advance(timedelta(hours=5))
+    looking = asyncio.create_task(world.reconciler.look_up_unknown())
     await world.follower.tick()
     assert world.since() == LOOK_BACK
+    while not world.reported:
+        await asyncio.sleep(0)
+        if world.clock.sleeping:
+            world.clock.advance(world.clock.next_wake)
     assert [outcome.command_id for outcome in world.reported] == ["c1"]
     assert [call[2] for call in world.airflow.calls if call[0] == "get"] == [run_id(1)]  # the other one is active
     world.end(2)
     await world.follower.tick()
     assert [outcome.command_id for outcome in world.reported] == ["c1", "c2"]
     assert world.airflow.count("list_active") == 1
+    looking.cancel()
+
+
+async def test_old_runs_are_looked_up_until_airflow_answers(world):
+    world.triggered(1)
+    world.end(1)
+    world.clock.advance(timedelta(hours=5))
+    world.airflow.broken.add("get")
+    looking = asyncio.create_task(world.reconciler.look_up_unknown())
+    await world.follower.tick()
+    while not world.reported:
+        await asyncio.sleep(0)
+        if world.clock.sleeping:
+            world.clock.advance(world.clock.next_wake)
+        if world.airflow.count("get") == 3:
+            world.airflow.broken.clear()
+    assert world.airflow.count("get") == 4
+    looking.cancel()
 
 
 # Reconciliation
@@ -286,33 +339,35 @@ async def test_after_a_takeover_old_runs_are_looked_up_and_not_listed(world):
 async def test_a_deleted_run_is_reported_after_two_reconciliations(world):
     world.triggered(1)
     world.airflow.delete("probe", run_id(1))
-    await world.follower.reconcile()
-    assert world.reported == []
-    await world.follower.reconcile()
+    await world.reconcile()
+    assert (world.reported, world.follower.missing) == ([], 1)
+    world.clock.advance(RECONCILE)
+    await world.reconcile()
     assert [(outcome.result, outcome.reason) for outcome in world.reported] == [(RunState.DELETED, Reason.RUN_DELETED)]
-    await world.follower.reconcile()
+    await world.reconcile()
     assert len(world.reported) == 1
 
 
 async def test_a_run_that_was_missed_once_and_shows_again_lives(world):
     world.triggered(1)
     run = world.airflow.runs.pop(("probe", run_id(1)))
-    await world.follower.reconcile()
-    world.airflow.runs["probe", run_id(1)] = run
-    await world.follower.reconcile()
-    del world.airflow.runs["probe", run_id(1)]
-    await world.follower.reconcile()
+    await world.reconcile()
+    for there in (True, False):
+        world.clock.advance(RECONCILE)
+        world.airflow.runs.pop(("probe", run_id(1)), None)
+        if there:
+            world.airflow.runs["probe", run_id(1)] = run
+        await world.reconcile()
     assert world.reported == []
 
 
-async def test_looking_up_after_a_takeover_does_not_count_towards_deletion(world):
+async def test_two_looks_in_a_row_do_not_make_a_run_a_deleted_one(world):
+    """Right after a takeover, say: one to find it, one because the interval is over."""
     world.triggered(1)
     world.airflow.delete("probe", run_id(1))
-    world.clock.advance(timedelta(hours=1))
     for _ in range(5):
-        await world.follower.tick()
-    await world.follower.reconcile()
-    assert world.reported == []
+        await world.reconcile()
+    assert (world.reported, world.follower.missing) == ([], 1)
 
 
 async def test_an_end_that_no_list_showed_is_found(world):
@@ -325,7 +380,7 @@ async def test_an_end_that_no_list_showed_is_found(world):
     world.airflow.runs["probe", run_id(1)] = replace(missed, ended_at=START - timedelta(hours=1))  # clocks apart
     await world.follower.tick()
     assert world.reported == []
-    await world.follower.reconcile()
+    await world.reconcile()
     assert [outcome.result for outcome in world.reported] == [RunState.SUCCESS]
 
 
@@ -342,13 +397,70 @@ async def test_a_run_that_cannot_be_read_keeps_no_other_waiting(world):
                 self.broken.discard("get")
 
     world.airflow = Partly(world.clock)
-    world.follower = world.new_follower()
+    world.begin()
     for offset in range(4):
         world.triggered(offset)
         world.airflow.delete("probe", run_id(offset))
     for _ in range(3):
-        await world.follower.reconcile()
+        await world.reconcile()
+        world.clock.advance(RECONCILE)
     assert [outcome.command_id for outcome in world.reported] == ["c3"]
+
+
+async def test_active_runs_are_read_page_by_page_however_many_were_made_at_once(world):
+    world.airflow.page = 3
+    for offset in range(5):
+        world.triggered(offset)
+    for offset in range(5, 13):
+        world.clock.advance(SECOND)
+        world.triggered(offset)
+    await world.reconcile()
+    pages = [call[2] for call in world.airflow.calls if call[0] == "list_active"]
+    assert pages == sorted(set(pages))
+    # Two of those that were made in the same moment stood on no page; they are asked for one by one.
+    assert [call[2] for call in world.airflow.calls if call[0] == "get"] == [run_id(3), run_id(4)]
+    assert world.follower.missing == 0
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+async def test_a_run_of_ours_that_no_command_waits_for_is_named_once_it_is_seen_twice(world, caplog, looks):
+    world.triggered(1)
+    for offset in (2, 3):
+        world.airflow.add("probe", run_id(offset), {"_command": {"id": f"c{offset}"}})
+    world.airflow.add("probe", "cmd__shop2__c4__1.1", {"_command": {"id": "c4"}})
+    world.airflow.add("probe", "manual__1")
+    world.commands.add("c3")
+    for _ in range(looks):
+        await world.reconcile()
+    assert world.reconciler.strays == ({("probe", run_id(2))} if looks == 2 else set())
+    assert [record.dag_run_id for record in caplog.records] == ([run_id(2)] if looks == 2 else [])
+    world.end(2)
+    await world.reconcile()
+    assert not world.reconciler.strays
+
+
+async def test_five_thousand_runs_cost_a_few_requests_a_second(world):
+    """For hours nothing ends; then the cost is that of what ends."""
+    for offset in range(5000):
+        world.triggered(offset)
+        world.clock.advance(timedelta(milliseconds=1))
+    seconds, tasks = 600, [asyncio.create_task(work) for work in (world.follower.run(), world.reconciler.run())]
+    world.clock.advance(timedelta(hours=1))
+    for run in world.follower.open:
+        run.listed = True  # as if it had been followed for that hour
+    await settle()
+    world.airflow.calls.clear()
+    busiest, before = 0, 0
+    for _ in range(seconds):
+        for _ in range(5):
+            world.clock.advance(timedelta(milliseconds=200))
+            await settle()
+        busiest, before = max(busiest, len(world.airflow.calls) - before), len(world.airflow.calls)
+    assert world.airflow.count("get") == 0
+    assert busiest <= 7
+    assert len(world.airflow.calls) / seconds <= 2.5
+    for task in tasks:
+        task.cancel()
 
 
 async def test_an_outcome_that_led_to_nothing_is_reported_again(world):
@@ -356,15 +468,15 @@ async def test_an_outcome_that_led_to_nothing_is_reported_again(world):
     world.end(1)
     await world.follower.tick()
     world.clock.advance(RECONCILE - SECOND)
-    await world.follower.reconcile()
+    await world.reconcile()
     assert len(world.reported) == 1
     world.clock.advance(SECOND)
-    await world.follower.reconcile()
+    await world.reconcile()
     assert len(world.reported) == 2
     assert world.reported[0].id == world.reported[1].id
     world.follower.forget(entry.source)
     world.clock.advance(RECONCILE)
-    await world.follower.reconcile()
+    await world.reconcile()
     assert len(world.reported) == 2
 
 
@@ -464,6 +576,86 @@ async def test_a_stopped_run_that_somebody_clears_is_stopped_again(world):
     assert world.airflow.count("cancel") == 2
 
 
+# Hints
+
+
+@pytest.fixture
+async def hints(world):
+    task = asyncio.create_task(world.follower.watch_hints())
+    await settle()
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def pass_time(world, milliseconds):
+    for _ in range(milliseconds):
+        world.clock.advance(timedelta(milliseconds=1))
+        await settle()
+
+
+async def test_a_hint_leads_to_a_look_at_once(world, hints):
+    world.triggered(1)
+    world.end(1)
+    world.follower.hint("probe", run_id(1))
+    await pass_time(world, 15)
+    assert [outcome.result for outcome in world.reported] == [RunState.SUCCESS]
+    assert world.airflow.count("list_ended") == 1
+
+
+async def test_an_end_that_is_committed_after_its_hint_is_found_shortly_after(world, hints):
+    world.triggered(1)
+    world.follower.hint("probe", run_id(1))
+    await pass_time(world, 200)
+    assert world.reported == []
+    world.end(1)
+    await pass_time(world, 200)
+    assert [outcome.result for outcome in world.reported] == [RunState.SUCCESS]
+
+
+async def test_a_false_hint_costs_a_few_requests_and_decides_nothing(world, hints):
+    world.triggered(1)
+    for _ in range(50):
+        world.follower.hint("probe", run_id(1))
+    await pass_time(world, 5000)
+    assert world.airflow.count("list_ended") == 7
+    assert world.reported == []
+
+
+async def test_hints_of_others_runs_and_of_ends_that_are_known_cost_nothing(world, hints):
+    world.triggered(1)
+    world.end(1)
+    await world.follower.tick()
+    asked = len(world.airflow.calls)
+    for name in ("manual__1", run_id(1), run_id(2)):
+        world.follower.hint("probe", name)
+    await pass_time(world, 100)
+    assert len(world.airflow.calls) == asked
+    assert world.follower.hints == {"of others": 3}
+
+
+async def test_one_look_serves_many_hints(world, hints):
+    for offset in range(20):
+        world.triggered(offset)
+        world.end(offset)
+        world.follower.hint("probe", run_id(offset))
+    await pass_time(world, 15)
+    assert len(world.reported) == 20
+    assert world.airflow.count("list_ended") == 1
+
+
+async def test_hints_outlive_an_outage(world, hints):
+    world.triggered(1)
+    world.airflow.down = "no connection"
+    world.follower.hint("probe", run_id(1))
+    await pass_time(world, 2000)
+    world.airflow.down = None
+    world.end(1)
+    world.follower.hint("probe", run_id(1))
+    await pass_time(world, 50)
+    assert len(world.reported) == 1
+
+
 # Outages
 
 
@@ -473,9 +665,9 @@ async def test_an_outage_is_logged_once_and_outlived(world, caplog):
     world.airflow.down = "no connection"
     for _ in range(3):
         await world.follower.tick()
-        await world.follower.reconcile()
+        await world.reconcile()
     world.end(1)
-    world.clock.advance(timedelta(minutes=10))
+    world.clock.advance(timedelta(minutes=1))
     world.airflow.down = None
     await world.follower.tick()
     assert [outcome.result for outcome in world.reported] == [RunState.SUCCESS]
@@ -483,11 +675,6 @@ async def test_an_outage_is_logged_once_and_outlived(world, caplog):
 
 
 # The loop
-
-
-async def settle():
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -506,16 +693,21 @@ async def test_an_idle_follower_wakes_nobody(world, loop):
     assert world.airflow.calls == []
 
 
-async def test_a_new_run_is_looked_at_at_once_and_then_every_interval(world, loop):
+async def test_a_new_run_is_looked_at_at_once_and_then_less_and_less_often(world, loop):
     entry = world.triggered(1)
     await settle()
-    assert world.airflow.count("list_ended") == 1
-    for polls in (2, 3):
+    looks = []
+    for number in range(200):
+        if world.airflow.count("list_ended") > len(looks):
+            looks.append(number * POLL)
         world.clock.advance(POLL)
         await settle()
-        assert world.airflow.count("list_ended") == polls
+    pauses = [two - one for one, two in pairwise(looks)]
+    assert pauses[0] == POLL
+    assert pauses == sorted(pauses)
+    assert timedelta(seconds=2) <= pauses[-1] < timedelta(seconds=2) + POLL
     world.end(1)
-    world.clock.advance(POLL)
+    world.clock.advance(pauses[-1])
     await settle()
     assert len(world.reported) == 1
     world.follower.forget(entry.source)
@@ -524,14 +716,38 @@ async def test_a_new_run_is_looked_at_at_once_and_then_every_interval(world, loo
     assert world.clock.sleeping == 0
 
 
-async def test_reconciliation_comes_by_its_interval_and_not_after_a_rest(world, loop):
-    world.clock.advance(RECONCILE * 3)
+async def test_a_run_that_nothing_waits_for_is_looked_at_rarely_until_something_does(world, loop):
+    world.waited_for = False
+    world.triggered(1)
+    for _ in range(1000):
+        world.clock.advance(POLL)
+        await settle()
+    asked = world.airflow.count("list_ended")
+    for _ in range(34):  # 10.2 s
+        world.clock.advance(POLL)
+        await settle()
+    assert world.airflow.count("list_ended") == asked + 1
+    world.waited_for = True
+    for _ in range(7):  # 2.1 s
+        world.clock.advance(POLL)
+        await settle()
+    assert world.airflow.count("list_ended") == asked + 2
+
+
+async def test_a_slow_airflow_is_asked_less_often(world, loop):
     world.triggered(1)
     await settle()
-    assert world.airflow.count("list_active") == 0
-    world.clock.advance(RECONCILE)
-    await settle()
-    assert world.airflow.count("list_active") == 1
+    listed = world.airflow.list_ended
+
+    async def slowly(dags, since):
+        await world.clock.sleep(SECOND)
+        return await listed(dags, since)
+
+    world.airflow.list_ended = slowly
+    for _ in range(100):
+        world.clock.advance(POLL)
+        await settle()
+    assert 5 <= world.airflow.count("list_ended") <= 7  # one second in five
 
 
 async def test_the_loop_outlives_an_outage(world, loop):

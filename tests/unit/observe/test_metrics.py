@@ -3,7 +3,7 @@ from datetime import timedelta
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamapp.core.model import Status
-from streamapp.observe.figures import Figures
+from streamapp.observe.figures import Figures, Following
 from streamapp.observe.metrics import Metrics
 
 
@@ -35,7 +35,7 @@ def test_every_figure_is_told():
         phases={"queued": 5, "running": 1},
         in_flight=2,
         limit=8,
-        followed={"probe": 1},
+        following=Following(runs={"probe": 1}, missing=2, unfollowed=3, asked={"poll": 4}, hints={"taken": 5}),
         held=("ready",),
         passed_over=6,
         pruned=4,
@@ -52,6 +52,10 @@ def test_every_figure_is_told():
         ("streamapp_airflow_permits_in_flight",): 2,
         ("streamapp_airflow_permits",): 8,
         ("streamapp_runs_followed", "probe"): 1,
+        ("streamapp_runs_missing",): 2,
+        ("streamapp_runs_unfollowed",): 3,
+        ("streamapp_airflow_reads_total", "poll"): 4,
+        ("streamapp_hints_total", "taken"): 5,
         ("streamapp_commands_held", "ready"): 1,
         ("streamapp_partitions_owned",): 2,
         ("streamapp_partitions_followed",): 2,
@@ -81,5 +85,5 @@ def test_two_workers_in_one_process_do_not_mix():
 
 
 def test_a_dag_with_a_strange_name_does_not_break_the_text():
-    metrics = Metrics(lambda: figures(followed={'a"b\\c\nd': 4}))
+    metrics = Metrics(lambda: figures(following=Following(runs={'a"b\\c\nd': 4})))
     assert samples(metrics)["streamapp_runs_followed", 'a"b\\c\nd'] == 4

@@ -1,0 +1,65 @@
+"""How often to ask for ended runs: often where a command waits for a young run, rarely else. Reads and writes nothing.
+
+What a delay costs is measured by what the run takes anyway: a share of its age so far, between bounds.
+"""
+
+from datetime import timedelta
+
+SHARE_WAITED_FOR = 0.1
+"""Of a run's age: the time between two looks while another command waits for its end. The delay is half of it."""
+
+SHARE = 0.25
+"""The same where nothing waits for the end."""
+
+LONGEST_WAITED_FOR = timedelta(seconds=2)
+"""Between two looks at a run of any age that a command waits for."""
+
+LONGEST = timedelta(seconds=10)
+"""Between two looks at any run: what nothing waits for is told this late at most."""
+
+BUSY_SHARE = 0.2
+"""Of the time, that one worker's polls may keep Airflow busy: a slow Airflow is asked less often."""
+
+SOON = 0.8
+"""Of the shortest time that a DAG's runs took lately: before that, an end would be a surprise."""
+
+FORGIVING = 1.1
+"""How fast that shortest time grows again, by each run that took longer."""
+
+
+class Durations:
+    """The shortest time, from its creation on, that runs of each DAG took lately."""
+
+    def __init__(self) -> None:
+        self._shortest: dict[str, float] = {}
+
+    def note(self, dag_id: str, took: timedelta) -> None:
+        """A run has ended."""
+        seconds = max(took.total_seconds(), 0.0)
+        self._shortest[dag_id] = min(seconds, self._shortest.get(dag_id, seconds) * FORGIVING)
+
+    def soonest(self, dag_id: str) -> float:
+        """The age in seconds before which an end would be a surprise."""
+        return SOON * self._shortest.get(dag_id, 0.0)
+
+
+def pause_seconds(age_seconds: float, since_look_seconds: float, *, waited_for: bool, soonest: float) -> float:
+    """The time between the last look and the next one, as far as one run is concerned.
+
+    Args:
+        age_seconds: How long the run has been known.
+        since_look_seconds: How long ago the last look was.
+        waited_for: Whether another command waits for its end.
+        soonest: The age before which an end would be a surprise.
+    """
+    if not waited_for:
+        return min(age_seconds * SHARE, LONGEST.total_seconds())
+    longest = LONGEST_WAITED_FOR.total_seconds()
+    if age_seconds < soonest:
+        return min(since_look_seconds + soonest - age_seconds, longest)
+    return min(age_seconds * SHARE_WAITED_FOR, longest)
+
+
+def shortest_seconds(poll_seconds: float) -> float:
+    """The least time between two looks, by how long the last one took."""
+    return poll_seconds * (1 / BUSY_SHARE - 1)
