@@ -112,7 +112,13 @@ class Group:
             "lease_seconds": round(now.lease_remaining.total_seconds(), 3),
             "folds": {"open": now.folds_open, "acked": now.folds_acked},
             "commands": dict(now.phases),
-            "airflow": {"in_flight": now.in_flight, "limit": now.limit, "runs": dict(now.following.runs)},
+            "airflow": {
+                "in_flight": now.in_flight,
+                "limit": now.limit,
+                "runs": dict(now.following.runs),
+                "missing": now.following.missing,
+                "unfollowed": now.following.unfollowed,
+            },
             "outcomes": {status.value: count for status, count in now.outcomes.items()},
             "passed_over": now.passed_over,
         }

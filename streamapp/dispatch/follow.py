@@ -233,8 +233,9 @@ class Follower:
             await self._hinted.wait()
             self._hinted.clear()
             while hinted := [run for run in self.open if run.hints]:
-                pause = HINT_PAUSES[len(HINT_PAUSES) - max(run.hints for run in hinted)]
-                await self._clock.sleep(max(pause, timedelta(seconds=self._poll_took)))
+                looks = len(HINT_PAUSES) - max(run.hints for run in hinted)
+                again = timedelta(seconds=self._poll_took if looks else 0.0)
+                await self._clock.sleep(max(HINT_PAUSES[looks], again))
                 for run in hinted:
                     run.hints -= 1
                 await self.tick("hint")

@@ -56,6 +56,7 @@ def test_make_targets_exist(page: Path) -> None:
 def test_variables_exist(page: Path) -> None:
     known = {variable(name) for name in Settings.model_fields}
     known |= {stack_variable(field.name) for field in dataclasses.fields(Config)}
+    known |= set(re.findall(r"STREAMAPP_HINT_[A-Z]+", (ROOT / "airflow_plugin" / "streamapp_hint.py").read_text()))
     texts = [*spans(page), *(block.text for block in blocks(page, "console", "sh", "ini", "text", "python"))]
     for text in texts:
         for name in re.findall(r"\b(?:STREAMAPP|STACK)_[A-Z0-9_]+\b", text):

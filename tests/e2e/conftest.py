@@ -22,15 +22,31 @@ def mail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Mail]:
 
 
 @pytest.fixture(scope="session")
-def airflow(mail: stack.Mail, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowApi]:
-    """A real Airflow that has the DAGs of `dags/` and of these tests; runs are told apart by their app id."""
-    own = {"name": "e2e", "classpath": BUNDLE, "kwargs": {"path": str(Path(__file__).parent / "dags")}}
-    bundles = [{"name": "dags-folder", "classpath": BUNDLE, "kwargs": {}}, own]
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of DAGs that tests change while Airflow runs."""
+    return tmp_path_factory.mktemp("deployed")
+
+
+@pytest.fixture(scope="session")
+def airflow_server(
+    mail: stack.Mail, deployed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[stack.Airflow]:
+    """A real Airflow that has the DAGs of `dags/`, of these tests and of the folder `deployed`."""
+    folders = {"e2e": Path(__file__).parent / "dags", "deployed": deployed}
+    own = [{"name": name, "classpath": BUNDLE, "kwargs": {"path": str(path)}} for name, path in folders.items()]
+    bundles = [{"name": "dags-folder", "classpath": BUNDLE, "kwargs": {}}, *own]
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
-        server = stack.Airflow(tmp_path_factory.mktemp("airflow"), smtp_port=mail.config.smtp_port)
-        with server, closing(AirflowApi(server.url, server.username, server.password)) as api:
-            yield api
+        with stack.Airflow(tmp_path_factory.mktemp("airflow"), smtp_port=mail.config.smtp_port) as server:
+            yield server
+
+
+@pytest.fixture(scope="session")
+def airflow(airflow_server: stack.Airflow) -> Iterator[AirflowApi]:
+    """Its API; runs are told apart by their app id."""
+    server = airflow_server
+    with closing(AirflowApi(server.url, server.username, server.password)) as api:
+        yield api
 
 
 @pytest.fixture

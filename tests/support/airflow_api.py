@@ -43,9 +43,14 @@ class AirflowApi:
         self._post(f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "conf": conf, "logical_date": None})
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
-        """One run; only once something was posted, which logs in."""
-        run: dict[str, Any] = self._client.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}").raise_for_status().json()
+        """One run."""
+        run: dict[str, Any] = self.ask("GET", f"/dags/{dag_id}/dagRuns/{run_id}").raise_for_status().json()
         return run
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+        """What a person can do in the pages."""
+        self._log_in()
+        return self._client.request(method, f"/api/v2{path}", json=body)
 
     def log_out(self) -> None:
         """Forget the token; the next request logs in."""
@@ -56,11 +61,14 @@ class AirflowApi:
         self._client.close()
 
     def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        self._log_in()
+        return self._client.post(path, json=body).raise_for_status()
+
+    def _log_in(self) -> None:
         if "Authorization" not in self._client.headers:
             login = {"username": self.username, "password": self.password}
             token = self._client.post("/auth/token", json=login).raise_for_status().json()["access_token"]
             self._client.headers["Authorization"] = f"Bearer {token}"
-        return self._client.post(path, json=body).raise_for_status()
 
 
 class FakeAirflowProcess(AirflowApi):

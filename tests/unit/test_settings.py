@@ -45,7 +45,7 @@ def test_the_defaults() -> None:
     assert settings.dead_letters_topic == "commands-dead-letters"
     assert settings.max_command_bytes == 262144
     assert settings.airflow_url == "http://127.0.0.1:8080"
-    assert settings.poll_interval == timedelta(seconds=0.3)
+    assert settings.poll_interval == timedelta(seconds=0.05)
     assert settings.web_bind == "127.0.0.1"
 
 

@@ -380,7 +380,7 @@ async def test_the_worker_itself(bench):
         "held": ["ready"],
         "lease_seconds": 5.0,
         "folds": {"open": 0, "acked": 1},
-        "airflow": {"in_flight": 0, "limit": 8, "runs": {"probe": 3}},
+        "airflow": {"in_flight": 0, "limit": 8, "runs": {"probe": 3}, "missing": 0, "unfollowed": 0},
         "outcomes": {"accepted": 1},
         "passed_over": 2,
     }

@@ -1,5 +1,6 @@
 import pytest
 
+from streamapp.core.decide import decide
 from streamapp.core.effects import Queued
 from streamapp.core.model import Status
 from streamapp.dispatch.partitions import Partitions
@@ -114,3 +115,75 @@ def test_an_entry_that_has_ended_is_shown_as_it_is(partitions, ledger):
     table.fold(observed(run_ended(table.entry())))
     partitions.rebuild({0})
     assert partitions.entry(0, b"k", 0).status is Status.SUCCEEDED
+
+
+# What reconciliation and the pace of polls ask
+
+
+def mark(attempt=1, *, id_="c0", partition=0, round_=1):
+    return {"partition": partition, "id": id_, "round": round_, "attempt": attempt}
+
+
+def test_a_run_whose_command_is_on_its_way_may_run(partitions, ledger):
+    table = Table(ledger)
+    table.fold(received(0))
+    partitions.rebuild({0})
+    assert partitions.may_run(mark())
+    table.fold(observed(triggered(table.entry(0))))
+    assert partitions.may_run(mark())
+    assert not partitions.may_run(mark(2))
+    assert not partitions.may_run(mark(round_=2))
+
+
+def test_a_cleared_run_may_not_run(partitions, ledger):
+    table = Table(ledger)
+    table.fold(received(0))
+    table.fold(observed(triggered(table.entry(0))))
+    table.fold(observed(run_ended(table.entry(0))))
+    partitions.rebuild({0})
+    assert not partitions.may_run(mark())
+    assert not partitions.may_run(mark(id_="of nobody"))
+
+
+def test_nothing_is_said_of_others_partitions_and_strange_marks(partitions):
+    assert partitions.may_run(mark())
+    partitions.rebuild({1})
+    for strange in (mark(), {}, {"partition": 1}, {"partition": "1", "id": "x"}, {"partition": 1, "id": 7}):
+        assert partitions.may_run(strange)
+    partitions.drain()
+    assert partitions.may_run(mark(partition=1))
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_the_first_of_a_key_is_waited_for_as_soon_as_there_is_a_second(partitions, ledger, restored):
+    table = Table(ledger)
+    if restored:
+        table.fold(received(0))
+    partitions.rebuild({0})
+    partition = partitions.get(0)
+    if not restored:
+        lay(partition, received(0))
+    first = partition.entry(b"k", 0)
+    assert not partitions.is_waited_for(first)
+    lay(partition, received(1, key=b"other"))
+    assert not partitions.is_waited_for(first)
+    lay(partition, received(2))
+    assert partitions.is_waited_for(first)
+    assert not partitions.is_waited_for(partition.entry(b"k", 2))
+    partitions.give_up()
+    assert not partitions.is_waited_for(first)
+
+
+def test_a_restored_queue_is_waited_for(partitions, ledger):
+    table = Table(ledger)
+    table.folds(received(0), received(1), received(2, key=None))
+    partitions.rebuild({0})
+    partition = partitions.get(0)
+    assert partitions.is_waited_for(partition.entry(b"k", 0))
+    assert not partitions.is_waited_for(partition.entry(None, 2))
+
+
+def lay(partition, event):
+    """What a fold does before anything is acknowledged."""
+    for change in decide(partition, event).changes:
+        partition.lay(change, partition.encode(change))
