@@ -1,6 +1,6 @@
 """Measures the time from a run's end to the POST of its key's next command. Reads: a real Airflow. Writes: stdout.
 
-    python -m benchmarks.handover [--commands 40] [--keys 1] [--modes own poll hint]
+    python -m benchmarks.handover [--commands 40] [--keys 1] [--modes own poll hint] [--repeats 3]
 
 Airflow 3 on PostgreSQL, one Kafka broker and one worker, all started here. All figures are differences of Airflow's own
 dates: a run's end is its `end_date`, the POST of the next one is its `run_after`, which Airflow sets when it handles
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--commands", type=int, default=40, help="for each key")
     parser.add_argument("--keys", type=int, default=1)
     parser.add_argument("--modes", nargs="+", default=["own", "poll", "hint"])
+    parser.add_argument("--repeats", type=int, default=1, help="the modes in turn, so that all meet the same machine")
     parser.add_argument("--seconds", type=float, default=0.0, help="how long a run's task sleeps")
     parser.add_argument("--poll-interval", default="")
     asked = parser.parse_args()
@@ -56,33 +57,37 @@ def main() -> None:
     ):
         airflow.trigger("probe", "warm-up", {"seconds": 0})
         wait_for_end(airflow, "warm-up")
-        for mode in asked.modes:
+        measured: defaultdict[str, list[list[dict[str, Any]]]] = defaultdict(list)
+        for number, mode in enumerate(asked.modes * asked.repeats):
+            print(f"{mode}, load {os.getloadavg()[0]:.1f}", flush=True)
             if mode == "own":
-                show(mode, [measure_own(airflow, asked.commands, asked.seconds)])
+                measured[mode].append(measure_own(airflow, asked.commands, asked.seconds, f"own-{number}"))
                 continue
             settings = {"poll_interval": asked.poll_interval} if asked.poll_interval else {}
             if mode == "hint":
                 settings |= {"hint_listen": f"{HOST}:{hint_port}", "hint_secret": SECRET}
-            with Installation(f"handover-{mode}", Path(folder), kafka, airflow, **settings) as site:
+            with Installation(f"handover-{mode}-{number}", Path(folder), kafka, airflow, **settings) as site:
                 site.create_topics()
                 [worker] = site.start_workers("w1")
-                names = [b"key-%d" % number for number in range(asked.keys)]
+                names = [b"key-%d" % key for key in range(asked.keys)]
                 drafts = [command(key, seconds=asked.seconds) for _ in range(asked.commands) for key in names]
                 site.endings(site.send(*drafts), seconds=DEADLINE_SECONDS)
                 by_key: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
                 for run in site.runs():
                     by_key[run["conf"]["_command"]["key"]].append(run)
-                show(mode, list(by_key.values()))
+                measured[mode] += by_key.values()
                 print_metrics(worker.get("/metrics").text)
                 worker.terminate()
+    for mode, keys in measured.items():
+        show(mode, keys)
 
 
-def measure_own(airflow: AirflowApi, count: int, seconds: float) -> list[dict[str, Any]]:
+def measure_own(airflow: AirflowApi, count: int, seconds: float, name: str) -> list[dict[str, Any]]:
     """Runs one after another, without streamapp."""
     runs = []
     for number in range(count):
-        airflow.trigger("probe", f"own-{number}", {"seconds": seconds})
-        runs.append(wait_for_end(airflow, f"own-{number}"))
+        airflow.trigger("probe", f"{name}-{number}", {"seconds": seconds})
+        runs.append(wait_for_end(airflow, f"{name}-{number}"))
     return runs
 
 
@@ -106,7 +111,7 @@ def show(mode: str, keys: list[list[dict[str, Any]]]) -> None:
         whole += [between(run["run_after"], run["end_date"]) for run in runs]
         gaps += [between(one["end_date"], two["run_after"]) for one, two in pairwise(runs)]
         starts += [between(one["start_date"], two["start_date"]) for one, two in pairwise(runs)]
-    print(f"{mode}: {sum(map(len, keys))} runs of {len(keys)} keys, load {os.getloadavg()[0]:.1f}")
+    print(f"{mode}: {sum(map(len, keys))} runs in {len(keys)} queues")
     print(f"  POST to end (Airflow's own time): {figures(whole)}")
     print(f"  end to POST of the next:          {figures(gaps)}")
     print(f"  start to start:                   {figures(starts)}")
