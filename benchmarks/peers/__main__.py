@@ -72,6 +72,8 @@ def steps(arguments: argparse.Namespace) -> Iterator[Step]:
                 workload = Workload(commands, distribution)
                 yield _names("ceiling", repeat, workload=workload), _ceiling(workload)
                 for faults in arguments.faults:
+                    if faults != "none" and repeat >= arguments.fault_repeats:
+                        continue
                     for way in ways:
                         names = _names("run", repeat, way=way, workload=workload, faults=faults)
                         yield names, _run(way, workload, faults)
@@ -113,6 +115,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--ways", nargs="+", help=f"default: all of {', '.join(way.name for way in WAYS)}")
     parser.add_argument("--faults", nargs="+", choices=FAULTS, default=["none"])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--fault-repeats", type=int, default=1, help="of kills and restart")
     parser.add_argument("--idle", type=int, default=0, help="commands sent singly, for the latency when idle; 0: none")
     parser.add_argument("--out", type=Path, default=Path("peers"), help="folder of the results")
     parser.add_argument("--quick", action="store_true", help="24 commands, all faults, once: to see that it works")

@@ -1,7 +1,8 @@
 """Reads and writes nothing. Two kinds of SVG: bars with whiskers, and lines that climb."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import cycle
 
 COLOURS = ("#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#b07aa1", "#9c755f", "#edc948")
 WIDTH = 760
@@ -13,19 +14,23 @@ TICKS = 5
 
 
 def bars(
-    title: str, rows: Mapping[str, tuple[float, float, float]], marks: Mapping[str, float], marked: str | None = None
+    title: str,
+    rows: Mapping[str, tuple[float, float, float]],
+    marks: Mapping[str, float],
+    marked: str,
+    colours: Mapping[str, str],
 ) -> str:
     """Median, smallest and largest for each name; a tick for each name in `marks`, explained by `marked`."""
     top = _nice(max([high for _, _, high in rows.values()] + list(marks.values())))
     scale = (WIDTH - LEFT - RIGHT) / top
     parts = [_text(WIDTH / 2, 24, title, size=15, anchor="middle")]
     y = 44.0
-    for (name, (middle, low, high)), colour in zip(rows.items(), _cycle(len(rows)), strict=True):
+    for name, (middle, low, high) in rows.items():
         parts += [
             _text(LEFT - 8, y + 15, name, anchor="end"),
-            f'<rect x="{LEFT}" y="{y + 2:.0f}" width="{middle * scale:.1f}" height="18" fill="{colour}"/>',
+            f'<rect x="{LEFT}" y="{y + 2:.0f}" width="{middle * scale:.1f}" height="18" fill="{colours[name]}"/>',
             _line(LEFT + low * scale, y + 11, LEFT + high * scale, y + 11, "#222"),
-            _text(LEFT + max(high, marks.get(name, 0)) * scale + 6, y + 15, f"{middle:.0f}"),
+            _text(LEFT + high * scale + 6, y + 15, f"{middle:.0f}"),
         ]
         if name in marks:
             x = LEFT + marks[name] * scale
@@ -34,12 +39,13 @@ def bars(
     for value in (top * tick / TICKS for tick in range(TICKS + 1)):
         parts.append(_line(LEFT + value * scale, 44, LEFT + value * scale, y, "#ddd"))
         parts.append(_text(LEFT + value * scale, y + 16, f"{value:g}", anchor="middle", size=11))
-    if marked:
-        parts.append(_text(LEFT, y + 38, f"thin line: smallest to largest; {marked}", size=11))
+    parts.append(_text(LEFT, y + 38, f"thin line: smallest to largest; {marked}", size=11))
     return _svg(parts, y + 50)
 
 
-def lines(title: str, series: Mapping[str, Sequence[float]], whole: int, across: str) -> str:
+def lines(
+    title: str, series: Mapping[str, Sequence[float]], whole: int, across: str, colours: Mapping[str, str]
+) -> str:
     """For each name, the moments at which the next of `whole` things was done."""
     last = _nice(max(max(moments, default=0.0) for moments in series.values()))
     across_scale, up_scale = (WIDTH - 60 - LEFT) / last, (HEIGHT - 100) / whole
@@ -52,7 +58,8 @@ def lines(title: str, series: Mapping[str, Sequence[float]], whole: int, across:
             _text(x, bottom + 16, f"{last * tick / TICKS:g}", anchor="middle", size=11),
             _text(54, y + 4, f"{whole * tick / TICKS:g}", anchor="end", size=11),
         ]
-    for row, ((name, moments), colour) in enumerate(zip(series.items(), _cycle(len(series)), strict=True)):
+    for row, (name, moments) in enumerate(series.items()):
+        colour = colours[name]
         points = ["60," + f"{bottom}"]
         for count, moment in enumerate(sorted(moments), start=1):
             points.append(f"{60 + moment * across_scale:.1f},{bottom - count * up_scale:.1f}")
@@ -78,8 +85,9 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, *, width: flo
     return f'<line {ends} stroke="{colour}" stroke-width="{width}"/>'
 
 
-def _cycle(count: int) -> list[str]:
-    return [COLOURS[number % len(COLOURS)] for number in range(count)]
+def colours_of(names: Iterable[str]) -> dict[str, str]:
+    """The same colour for a name in all plots."""
+    return dict(zip(names, cycle(COLOURS), strict=False))
 
 
 def _nice(value: float) -> float:

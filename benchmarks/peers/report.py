@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.peers.judge import Execution, bound_seconds, percentile, spread, unanswered
-from benchmarks.peers.plots import bars, lines
+from benchmarks.peers.plots import bars, colours_of, lines
 from benchmarks.peers.results import Line, Results
 from stack.config import ROOT
 
@@ -45,6 +45,7 @@ class Report:
     def plots(self) -> dict[str, str]:
         """By file name: rates, and completed runs over time, of the undisturbed runs."""
         found = {}
+        colours = colours_of(dict.fromkeys(line["way"] for line in self._of("run")))
         for (commands, distribution, faults), ways in self._groups.items():
             good = {name: [line for line in runs if line.get("per_minute")] for name, runs in ways.items()}
             good = {name: runs for name, runs in good.items() if runs}
@@ -55,7 +56,7 @@ class Report:
             marks = {name: 60 * runs[0]["commands"] / self._bound(runs[0]) for name, runs in good.items()}
             marked = "thick line: the bound of a way that keeps the order of keys"
             found[f"peers-rate-{commands}-{distribution}.svg"] = bars(
-                f"Completed runs per minute: {about}", rates, marks, marked
+                f"Completed runs per minute: {about}", rates, marks, marked, colours
             )
             same = {name: runs for name, runs in good.items() if runs[0]["commands"] == commands}
             if same:
@@ -64,6 +65,7 @@ class Report:
                     {name: _moments(_middle(runs)) for name, runs in same.items()},
                     commands,
                     "seconds since the first command was sent",
+                    colours,
                 )
         return found
 
