@@ -136,8 +136,10 @@ class Report:
             cells += [cell([line[wait] for line in good], 1) for wait in ("wait_p50", "wait_p99")]
         cells.append(self._answers(good))
         notes = []
-        if stuck := sum(line["wedged"] for line in good):
+        if stuck := sum(line["stuck"] for line in good):
             notes.append(f"Airflow stuck in {stuck} of {len(found)}")
+        if unfinished := sum(line["unfinished"] for line in good):
+            notes.append(f"not finished in {unfinished} of {len(found)}")
         if bad := len(found) - len(good):
             notes.append(f"{bad} ended with an error")
         return [f"{name} ({', '.join(notes)})" if notes else name, *cells]

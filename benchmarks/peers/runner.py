@@ -44,21 +44,21 @@ def run(site: Site, way: Way, name: str, workload: Workload, kind: Fault) -> dic
         delivered = site.send(name, [(workload.keys[number], workload.value(name, number)) for number in numbers])
         faults = Faults(kind, site, dispatcher)
         try:
-            executions, wedged = _watch(site, dispatcher, faults, name, workload.commands)
+            executions, unfinished = _watch(site, dispatcher, faults, name, workload.commands)
         finally:
             faults.close()
         requests = site.requests(mark)
     finally:
         dispatcher.stop()
-    if not site.answers():
-        wedged = True
+    if stuck := not site.answers():
         site.restart_airflow()
     _clear_away(site, name)
     sent = [Sent(key, one.timestamp) for key, one in zip(workload.keys, delivered, strict=True)]
     return {
         **judge(sent, executions).fields,
         "hottest": workload.hottest,
-        "wedged": wedged,
+        "stuck": stuck,
+        "unfinished": unfinished,
         "kills": faults.kills,
         "away_seconds": faults.away_seconds,
         "restarts": dispatcher.restarts,
@@ -119,7 +119,7 @@ def is_trigger(request: Request) -> bool:
 def _watch(
     site: Site, dispatcher: Dispatcher, faults: Faults, name: str, commands: int
 ) -> tuple[list[Execution], bool]:
-    """Wait until nothing more is to come, or the deadline; also tell whether it was the deadline."""
+    """Wait until nothing more is to come, or the deadline; also tell whether runs were left that had not ended."""
     deadline = time.monotonic() + deadline_seconds(commands)
     seen, changed = -1, time.monotonic()
     while True:

@@ -6,6 +6,7 @@ from benchmarks.peers.report import Report, cell, put
 from benchmarks.peers.results import Results
 
 SIZE = {"of": 120, "distribution": "zipf"}
+STATUSES = {"200": 90, "none": 12, "503": 3}
 OWN = {"kind": "own-time", "lone_seconds": 1.0, "chained_seconds": 1.1}
 CEILING = {"kind": "ceiling", **SIZE, "per_minute": 300.0}
 
@@ -14,8 +15,8 @@ def line(way, *, seconds, repeat=0, faults="none", **figures):
     return {
         "kind": "run", "way": way, "repeat": repeat, "faults": faults, **SIZE, "commands": 120, "hottest": 45,
         "lost": 0, "repeated": 0, "never_started": 0, "overlaps": 0, "inversions": 0, "seconds": seconds,
-        "per_minute": seconds and 7200 / seconds, "wait_p50": 20.0, "wait_p99": 50.0, "wedged": False,
-        "away_seconds": None, "statuses": {"200": 240}, "sent_at": [10.0, 10.1],
+        "per_minute": seconds and 7200 / seconds, "wait_p50": 20.0, "wait_p99": 50.0, "stuck": False,
+        "unfinished": False, "away_seconds": None, "statuses": {"200": 240}, "sent_at": [10.0, 10.1],
         "executions": [[0, 11.0, 12.0, True, "success"], [1, 12.0, 13.0, True, "success"]],
     } | figures  # fmt: skip
 
@@ -33,7 +34,7 @@ def report():
         *({**OWN, "repeat": repeat} for repeat in repeats),
         *({**CEILING, "repeat": repeat} for repeat in repeats),
         *(line("hold", seconds=seconds, repeat=repeat) for repeat, seconds in enumerate((90.0, 60.0, 50.0))),
-        line("concurrent-32", seconds=40.0, lost=27, wedged=True, statuses={"200": 90, "none": 12, "503": 3}),
+        line("concurrent-32", seconds=40.0, lost=27, stuck=True, unfinished=True, statuses=STATUSES),
         line("loop", seconds=None, per_minute=None, error="AssertionError()"),
     ])  # fmt: skip
 
@@ -46,7 +47,7 @@ def test_ratio_and_spread(report):
 
 def test_what_lost_commands_has_no_ratio_and_what_hung_says_so(report):
     row = row_of(report.markdown([]), "concurrent-32")
-    assert row[0] == "concurrent-32 (Airflow stuck in 1 of 1)"
+    assert row[0] == "concurrent-32 (Airflow stuck in 1 of 1, not finished in 1 of 1)"
     assert row[2] == "27"
     assert row[8] == "-"
     assert row[-1] == "15 (503: 3, no answer: 12)"
