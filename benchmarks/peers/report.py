@@ -159,11 +159,12 @@ class Report:
             if "error" in line:
                 rows.append([line["way"], f"ended with an error: {line['error']}"])
                 continue
-            parts = [line["waits"], line["acks"], line["accepted"], line["post_to_start"]]
+            rest = [wait - taken for wait, taken in zip(line["waits"], line["accepted"], strict=False)]
+            parts = [line["waits"], line["acks"], line["accepted"], rest, line["post_to_start"]]
             told = [_milliseconds(part) for part in parts]
             rows.append([line["way"], str(len(line["waits"])), *told])
         head = ["Way", "Commands", "Until the POST came, ms", "Until Kafka had it (the producer's wait)"]
-        head += ["Until taken in", "From POST to start, in Airflow"]
+        head += ["Until taken in", "From there to the POST", "From POST to start, in Airflow"]
         return "### Added latency when idle\n\nEach cell: p50, p99.\n\n" + _rows(head, rows)
 
 

@@ -92,7 +92,7 @@ def own_time(site: Site, name: str) -> dict[str, Any]:
 def idle(site: Site, way: Way, name: str, commands: int) -> dict[str, Any]:
     """Send commands singly, each after the end of the one before; return how long until the POST came."""
     dispatcher = way.make(site, name)
-    waits, acks, accepted, starts = [], [], [], []
+    waits, acks, starts = [], [], []
     try:
         dispatcher.start()
         workload = Workload(max(commands, 20), "uniform")
@@ -105,9 +105,10 @@ def idle(site: Site, way: Way, name: str, commands: int) -> dict[str, Any]:
             acks.append(sent.acked_after)
             starts += [one.start - post.at for one in ended if one.number == number and one.start is not None]
             time.sleep(IDLE_PAUSES_SECONDS[number % len(IDLE_PAUSES_SECONDS)])
-        accepted = dispatcher.taken_in_after()
+        taken = dispatcher.taken_in_after()
     finally:
         dispatcher.stop()
+    accepted = [taken[f"key-{number}"] for number in range(commands)] if taken else []
     return {"waits": waits, "acks": acks, "accepted": accepted, "post_to_start": starts}
 
 

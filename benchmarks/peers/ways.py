@@ -48,9 +48,9 @@ class Dispatcher(ABC):
     @abstractmethod
     def _start_one(self, number: int) -> None: ...
 
-    def taken_in_after(self) -> list[float]:
-        """Seconds from each command's timestamp until it was taken in, where a way says so."""
-        return []
+    def taken_in_after(self) -> dict[str, float]:
+        """Seconds from a command's timestamp until it was taken in, by its key, where a way says so."""
+        return {}
 
     def tick(self, now: float) -> None:
         """Start again what has ended, after a while."""
@@ -137,15 +137,16 @@ class Streamapp(Dispatcher):
     def kill(self, number: int) -> None:
         self._workers[number].kill()
 
-    def taken_in_after(self) -> list[float]:
+    def taken_in_after(self) -> dict[str, float]:
         """By the worker's clock, at the fold."""
-        sent = {record.place: record.timestamp_ms / 1000 for record in self._installation.records()}
-        taken = {
-            place_of(outcome): datetime.fromisoformat(outcome["timings"]["accepted_at"]).timestamp()
-            for outcome in self._installation.outcomes()
-            if outcome["status"] == "accepted"
-        }
-        return [at - sent[place] for place, at in taken.items()]
+        sent = {record.place: record for record in self._installation.records()}
+        taken = {}
+        for outcome in self._installation.outcomes():
+            if outcome["status"] == "accepted":
+                record = sent[place_of(outcome)]
+                at = datetime.fromisoformat(outcome["timings"]["accepted_at"]).timestamp()
+                taken[(record.key or b"").decode()] = at - record.timestamp_ms / 1000
+        return taken
 
     def running(self, number: int) -> bool:
         return self._workers[number].running
