@@ -68,9 +68,9 @@ def steps(arguments: argparse.Namespace) -> Iterator[Step]:
     for repeat in range(arguments.repeats):
         yield _names("own-time", repeat), own_time
         for commands in arguments.commands:
+            yield _names("ceiling", repeat) | {"of": commands}, _ceiling(commands)
             for distribution in arguments.keys:
                 workload = Workload(commands, distribution)
-                yield _names("ceiling", repeat, workload=workload), _ceiling(workload)
                 for faults in arguments.faults:
                     if faults != "none" and repeat >= arguments.fault_repeats:
                         continue
@@ -100,8 +100,8 @@ def _run(way: Way, workload: Workload, faults: Fault) -> Callable[[Site, str], L
     return lambda site, name: run(site, way, name, workload, faults)
 
 
-def _ceiling(workload: Workload) -> Callable[[Site, str], Line]:
-    return lambda site, name: ceiling(site, name, workload)
+def _ceiling(commands: int) -> Callable[[Site, str], Line]:
+    return lambda site, name: ceiling(site, name, commands)
 
 
 def _idle(way: Way, commands: int) -> Callable[[Site, str], Line]:

@@ -79,7 +79,6 @@ class Report:
     def _ceiling(self, line: Line) -> float:
         """Of the same repeat, else of all."""
         same = [one for one in self._of("ceiling") if "error" not in one and one["of"] == line["of"]]
-        same = [one for one in same if one["distribution"] == line["distribution"]]
         here = [one for one in same if one["repeat"] == line["repeat"]] or same
         return statistics.median(one["per_minute"] for one in here)
 

@@ -70,9 +70,9 @@ def run(site: Site, way: Way, name: str, workload: Workload, kind: Fault) -> dic
     }
 
 
-def ceiling(site: Site, name: str, workload: Workload) -> dict[str, Any]:
+def ceiling(site: Site, name: str, commands: int) -> dict[str, Any]:
     """Airflow's pace with everything queued up front: nobody dispatches."""
-    confs = [_conf(name, number, fails=False) for number in range(workload.commands)]
+    confs = [_conf(name, number, fails=False) for number in range(commands)]
     executions = _queued(site, "bench", name, confs)
     return {"per_minute": pace(executions), "executions": [astuple(one) for one in executions]}
 

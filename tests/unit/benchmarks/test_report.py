@@ -8,7 +8,7 @@ from benchmarks.peers.results import Results
 SIZE = {"of": 120, "distribution": "zipf"}
 STATUSES = {"200": 90, "none": 12, "503": 3}
 OWN = {"kind": "own-time", "lone_seconds": 1.0, "chained_seconds": 1.1}
-CEILING = {"kind": "ceiling", **SIZE, "per_minute": 300.0}
+CEILING = {"kind": "ceiling", "of": 120, "distribution": None, "per_minute": 300.0}
 
 
 def line(way, *, seconds, repeat=0, faults="none", **figures):
