@@ -14,6 +14,7 @@ from streamapp.airflow.limit import Limit
 from streamapp.airflow.port import AirflowPort
 from streamapp.clock import Clock, SystemClock
 from streamapp.console import pages, tables
+from streamapp.core.effects import Scope
 from streamapp.core.errors import ConfigError, Unsafe
 from streamapp.core.model import Entry
 from streamapp.dispatch.fold import Folds
@@ -63,13 +64,17 @@ class Tracker:
         """Note how an entry now stands."""
         self._ready.track(entry)
         self._follower.track(entry)
-        if not entry.dispatchable and entry.ending is None:
+        if not (entry.dispatchable or entry.settling):
             self._trigger.forget(entry.source)
 
     def inherit(self, entry: Entry) -> None:
         """Take over an entry that the table shows: another worker may have been at it."""
         self._trigger.inherit(entry)
         self.track(entry)
+
+    def steer(self, partition: int, scope: Scope, *, stopped: bool) -> None:
+        """Stop a key or a DAG, or let it go on."""
+        self._ready.steer(partition, scope, stopped=stopped)
 
     def drop(self, partitions: frozenset[int]) -> None:
         """Forget all entries of these partitions."""

@@ -3,9 +3,11 @@
 from typing import Any
 
 from streamapp.agents.parts import Parts
+from streamapp.core.errors import Unprocessable
 from streamapp.core.events import CommandReceived
 from streamapp.core.model import Command, Original, Reason, Rejection, Source
 from streamapp.kafka.transport import DurableApp
+from streamapp.wire.reopens import decode_reopens
 from streamapp.wire.times import from_record
 
 
@@ -33,7 +35,11 @@ async def receive(parts: Parts, message: Any) -> CommandReceived:
         )
 
     content = await parts.patiently("registry: commands", decode)
-    policy = None
+    policy = reopens = None
+    try:
+        reopens = decode_reopens(source, headers)
+    except Unprocessable as error:
+        content = Rejection(reason=error.reason, detail=error.detail, id=content.id, command=content.command)
     if isinstance(content, Command):
         policy = parts.routes.find(content.command)
         if policy is None:
@@ -50,5 +56,6 @@ async def receive(parts: Parts, message: Any) -> CommandReceived:
         original=Original(message.value, headers),
         content=content,
         policy=policy,
+        reopens=reopens,
         at=parts.clock.now(),
     )

@@ -45,7 +45,7 @@ def available(parts: Parts) -> bool:
 async def start(parts: Parts, note: Note) -> None:
     """One try of one dispatch. Whether it is still due is asked of the table last of all."""
     entry = parts.partitions.entry(note.source.partition, note.key, note.source.offset)
-    if entry is None or not (entry.dispatchable or entry.ending):
+    if entry is None or not (entry.dispatchable or entry.settling):
         parts.ready.forget(note)
         return
     parts.may_start()

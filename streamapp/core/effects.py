@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from streamapp.core.model import DeadLetter, Entry, Holder, Outcome
+from streamapp.core.model import DeadLetter, Entry, Holder, Outcome, Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,38 @@ class Identity:
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """Row key of a round that was followed by another one: it is not followed a second time."""
+
+    round: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfKey:
+    """Row key of what operators have said of a key."""
+
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OfDag:
+    """Row key of what operators have said of a DAG; an empty name stands for all of them."""
+
+    dag_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfCommand:
+    """Row key of what operators were told of a command that was not known."""
+
+    id: str
+
+
 EntryKey = Queued | Free | Settled
-RowKey = Queued | Free | Settled | Identity
-Row = Entry | Holder
+Scope = OfKey | OfDag | OfCommand
+RowKey = EntryKey | Identity | Reopened | Scope
+Row = Entry | Holder | Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +108,15 @@ class Track:
     entry: Entry
 
 
-Effect = Emit | Bury | Track
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """Tell the index whether anything of a key or a DAG may start."""
+
+    scope: Scope
+    stopped: bool
+
+
+Effect = Emit | Bury | Track | Steer
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from streamapp.core.model import Command, Instruction, Original, Outcome, Policy, Rejection, Source
+from streamapp.core.model import Command, Instruction, Original, Outcome, Policy, Rejection, Reopens, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,8 @@ class CommandReceived:
     content: Command | Rejection
     policy: Policy | None
     """None with a `Rejection`."""
+    reopens: Reopens | None = None
+    """Where the record asks for the next round of a command."""
     at: datetime
 
 

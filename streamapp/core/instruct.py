@@ -1,42 +1,141 @@
-"""Folds an instruction of the control topic. Writes nothing itself."""
+"""Folds an instruction of the control topic: follows it or refuses it, and says so. Writes nothing itself.
+
+An instruction is followed once, or refused once. What became of it stands in the row that it concerns, written together
+with the change, so a second reading is answered as the first was, whatever has happened in between.
+"""
 
 from dataclasses import replace
 from datetime import datetime
 
-from streamapp.core import verdicts
-from streamapp.core.effects import Decision, Emit, Put, Track, place
+from streamapp.core import rows, verdicts
+from streamapp.core.effects import (
+    Change,
+    Decision,
+    Effect,
+    Emit,
+    OfCommand,
+    OfDag,
+    OfKey,
+    Put,
+    Scope,
+    Steer,
+    Track,
+    place,
+)
 from streamapp.core.events import Instructed
-from streamapp.core.model import Action, Entry, Outcome, Status, Timings
+from streamapp.core.model import (
+    ANSWERS_KEPT,
+    Action,
+    Answer,
+    Entry,
+    Instruction,
+    Outcome,
+    Standing,
+    Status,
+    Timings,
+)
 from streamapp.core.state import State
+
+_ENDS_AS = {Action.SKIP: Status.SKIPPED, Action.CANCEL: Status.CANCELLED}
+_STOPS = frozenset({Action.HOLD, Action.PAUSE})
 
 
 def instruct(state: State, event: Instructed) -> Decision:
     """Fold an instruction."""
     asked = event.instruction
+    match asked.action:
+        case Action.EXPIRE:
+            return _expire(_asked_for(state, asked), event.at)
+        case Action.RETRY | Action.SKIP | Action.CANCEL:
+            return _of_command(state, event)
+        case Action.HOLD | Action.RELEASE:
+            return _of_key(state, event)
+        case Action.PAUSE | Action.RESUME:
+            return _of_dag(state, event)
+
+
+def _asked_for(state: State, asked: Instruction) -> Entry | None:
     holder = state.holder(asked.command_id) if asked.command_id is not None else None
-    entry = state.entry(holder.key, holder.offset) if holder else None
-    if asked.action is Action.EXPIRE:
-        return _expire(entry, event.at)
-    detail = f"this release takes no instruction {asked.action}"
-    if entry is not None:
-        outcome = replace(verdicts.outcome_of(entry), reason=None, timings=Timings())
-    else:
-        outcome = Outcome(
-            command_id=asked.command_id or "",
-            key=asked.key,
-            command=None,
-            dag_id=asked.dag_id,
-            dag_run_id=None,
-            round=0,
-            attempt=0,
-            status=Status.INSTRUCTION_REFUSED,
-            at=event.at,
-            source=event.source,
-        )
-    refused = replace(
-        outcome, status=Status.INSTRUCTION_REFUSED, detail=detail, at=event.at, control_id=asked.control_id, result=None
-    )
-    return Decision((), (Emit(refused),))
+    return state.entry(holder.key, holder.offset) if holder else None
+
+
+# One command
+
+
+def _of_command(state: State, event: Instructed) -> Decision:
+    asked = event.instruction
+    if asked.command_id is None:
+        return _nowhere(event, f"{asked.action} needs a command_id")
+    scope = OfCommand(asked.command_id)
+    unknown = state.standing(scope)
+    entry = None if unknown is not None and _given(unknown.answers, asked) else _asked_for(state, asked)
+    if entry is None:
+        return _refuse(scope, unknown, event, "no command of this id is remembered on this partition")
+    answer = _given(entry.answers, asked)
+    if answer is not None:
+        said: list[Effect] = [_of_entry(entry, event, answer)]
+        if entry.status.terminal and answer.refused is None:
+            said.extend(verdicts.verdict(entry))
+        return Decision(tuple(rows.again(entry)), tuple(said))
+    changed = _retried(entry, event) if asked.action is Action.RETRY else _ended(state, entry, event)
+    if isinstance(changed, str):
+        answer = Answer(asked.control_id, changed)
+        kept = replace(entry, answers=_with(entry.answers, answer))
+        return Decision((Put(place(kept), kept),), (_of_entry(entry, event, answer),))
+    return _changed(state, entry, changed, event)
+
+
+def _changed(state: State, entry: Entry, changed: Entry, event: Instructed) -> Decision:
+    """An instruction that was followed: the answer first, then what follows."""
+    answer = Answer(event.instruction.control_id)
+    changed = replace(changed, at=event.at, answers=_with(entry.answers, answer))
+    effects: list[Effect] = [_of_entry(entry, event, answer)]
+    if changed.status.terminal:
+        changed = rows.shrunk(changed)
+        effects.extend(verdicts.verdict(changed))
+    effects.extend([Track(changed), *verdicts.released(state, entry, changed)])
+    return Decision(tuple(rows.moved(entry, changed)), tuple(effects))
+
+
+def _retried(entry: Entry, event: Instructed) -> Entry | str:
+    """Another attempt in the same place of the key's order; or why not."""
+    if entry.ending is not None:
+        return f"it is being ended as {entry.ending}"
+    if entry.status not in {Status.BLOCKED, Status.ATTEMPT_FAILED}:
+        return _not_failed(entry)
+    if entry.deadline is not None and entry.deadline <= event.at:
+        return "its deadline has passed: skip it, or release its key and redrive it with another deadline"
+    if entry.status is Status.ATTEMPT_FAILED:  # it waits for its next attempt
+        return replace(entry, not_before=None)
+    again = replace(entry, status=Status.ACCEPTED, not_before=None, reason=None, detail=None)
+    if entry.run_id is None:  # a refused attempt has its number used up, so that each is told apart
+        again = replace(again, attempt=entry.attempt + 1, refused=entry.refused + 1)
+    return again
+
+
+def _not_failed(entry: Entry) -> str:
+    if entry.status in {Status.FAILED, Status.REJECTED}:
+        return f"it has ended as {entry.status} and its key has moved on: redrive its dead letter"
+    if entry.status.terminal:
+        return f"it has ended as {entry.status}: replay it to run it again"
+    return "its run is under way" if entry.status is Status.TRIGGERED else "it has not been tried yet"
+
+
+def _ended(state: State, entry: Entry, event: Instructed) -> Entry | str:
+    """Skip or cancel: at once where no request can be under way, else once its owner has settled that; or why not."""
+    action = event.instruction.action
+    status = _ENDS_AS[action]
+    if entry.status.terminal:
+        return f"it has ended as {entry.status}"
+    if entry.ending is not None:
+        return f"it is being ended as {entry.ending}"
+    if entry.status is Status.TRIGGERED and action is Action.SKIP:
+        return "its run is under way: cancel stops it"
+    why = verdicts.cut(_told(event.instruction))
+    waits = entry.ordered and entry.key is not None and state.head(entry.key) != entry.source.offset
+    if waits or entry.status is Status.BLOCKED:
+        return replace(entry, status=status, reason=None, detail=why)
+    return replace(entry, ending=status, detail=why)
 
 
 def _expire(entry: Entry | None, at: datetime) -> Decision:
@@ -45,3 +144,144 @@ def _expire(entry: Entry | None, at: datetime) -> Decision:
         return Decision()
     now = replace(entry, ending=Status.EXPIRED, at=at)
     return Decision((Put(place(now), now),), (Track(now),))
+
+
+# A key
+
+
+def _of_key(state: State, event: Instructed) -> Decision:
+    asked = event.instruction
+    if asked.key is None:
+        return _nowhere(event, f"{asked.action} needs a key")
+    scope = OfKey(asked.key)
+    standing = state.standing(scope)
+    before = _given(standing.answers, asked) if standing else None
+    held = standing is not None and standing.stopped
+    if asked.action is Action.HOLD or held or (before is not None and before.about is None):
+        return _stand(scope, standing, event)
+    first = state.head(asked.key) if before is None else before.about
+    blocked = state.entry(asked.key, first) if first is not None else None
+    if blocked is not None and blocked.status is Status.BLOCKED:
+        return _unblocked(state, scope, blocked, standing, event)
+    if before is None or standing is None:
+        return _refuse(scope, standing, event, "the key is neither on hold nor blocked")
+    said: list[Effect] = [_of_scope(event, before)]
+    changes: list[Change] = [Put(scope, standing)]
+    if blocked is not None:
+        changes.extend(rows.again(blocked))
+        said.extend(verdicts.verdict(blocked))
+    return Decision(tuple(changes), tuple(said))
+
+
+def _unblocked(state: State, scope: Scope, blocked: Entry, standing: Standing | None, event: Instructed) -> Decision:
+    """End what blocks its key.
+
+    The answer is written first and names the command, so that a crash between the rows is noticed: the command is
+    still blocked then.
+    """
+    ended = Status.REJECTED if blocked.run_id is None else Status.FAILED
+    now = rows.shrunk(replace(blocked, status=ended, at=event.at))
+    answer = Answer(event.instruction.control_id, about=blocked.source.offset)
+    stands = _standing(standing, event, answer, stopped=False)
+    effects = (_of_scope(event, answer), *verdicts.verdict(now), Track(now), *verdicts.released(state, blocked, now))
+    return Decision((Put(scope, stands), *rows.moved(blocked, now)), effects)
+
+
+# A DAG, or all
+
+
+def _of_dag(state: State, event: Instructed) -> Decision:
+    asked = event.instruction
+    if asked.command_id is not None or asked.key is not None:
+        return _nowhere(event, f"{asked.action} takes a dag_id, or nothing for all DAGs; hold stops a key")
+    scope = OfDag(asked.dag_id or "")
+    return _stand(scope, state.standing(scope), event)
+
+
+def _stand(scope: Scope, standing: Standing | None, event: Instructed) -> Decision:
+    """Stop a key or a DAG, or let it go on."""
+    asked = event.instruction
+    stop = asked.action in _STOPS
+    answer = _given(standing.answers, asked) if standing else None
+    if standing is not None and answer is not None:
+        return Decision((Put(scope, standing),), (_of_scope(event, answer),))
+    if (standing is not None and standing.stopped) == stop:
+        what = "the key is on hold" if isinstance(scope, OfKey) else "that is paused"
+        return _refuse(scope, standing, event, f"{what} already" if stop else "it is not paused")
+    answer = Answer(asked.control_id)
+    now = _standing(standing, event, answer, stopped=stop)
+    return Decision((Put(scope, now),), (_of_scope(event, answer), Steer(scope, stop)))
+
+
+def _refuse(scope: Scope, standing: Standing | None, event: Instructed, why: str) -> Decision:
+    """A refusal, remembered: read again when things have changed, it must not be followed."""
+    answer = _given(standing.answers, event.instruction) if standing else None
+    if standing is None:
+        standing = _standing(None, event, Answer(event.instruction.control_id, why), stopped=False)
+    elif answer is None:
+        standing = replace(standing, answers=_with(standing.answers, Answer(event.instruction.control_id, why)))
+    return Decision((Put(scope, standing),), (_of_scope(event, answer or Answer(event.instruction.control_id, why)),))
+
+
+def _standing(before: Standing | None, event: Instructed, answer: Answer, *, stopped: bool) -> Standing:
+    asked, answers = event.instruction, before.answers if before else ()
+    if answer not in answers:
+        answers = _with(answers, answer)
+    return Standing(stopped=stopped, by=asked.by, reason=asked.reason, at=event.at, answers=answers)
+
+
+# Answers
+
+
+def _given(answers: tuple[Answer, ...], asked: Instruction) -> Answer | None:
+    return next((answer for answer in answers if answer.control_id == asked.control_id), None)
+
+
+def _with(answers: tuple[Answer, ...], answer: Answer) -> tuple[Answer, ...]:
+    return (*answers, answer)[-ANSWERS_KEPT:]
+
+
+def _of_entry(entry: Entry, event: Instructed, answer: Answer) -> Emit:
+    about = replace(verdicts.outcome_of(entry), reason=None, timings=Timings(), duplicate_of=None)
+    return _said(about, event, answer)
+
+
+def _nowhere(event: Instructed, why: str) -> Decision:
+    """A refusal of what makes no sense, whatever the table says."""
+    return Decision((), (_of_scope(event, Answer(event.instruction.control_id, why)),))
+
+
+def _of_scope(event: Instructed, answer: Answer) -> Emit:
+    asked = event.instruction
+    about = Outcome(
+        command_id=asked.command_id or "",
+        key=asked.key,
+        command=None,
+        dag_id=asked.dag_id,
+        dag_run_id=None,
+        round=0,
+        attempt=0,
+        status=Status.INSTRUCTION_REFUSED,
+        at=event.at,
+        source=event.source,
+    )
+    return _said(about, event, answer)
+
+
+def _said(about: Outcome, event: Instructed, answer: Answer) -> Emit:
+    asked, told = event.instruction, _told(event.instruction)
+    refused = answer.refused is not None
+    outcome = replace(
+        about,
+        status=Status.INSTRUCTION_REFUSED if refused else Status.INSTRUCTION_APPLIED,
+        detail=verdicts.cut(f"refused, {answer.refused} ({told})" if refused else told),
+        at=event.at,
+        control_id=asked.control_id,
+        result=None,
+    )
+    return Emit(outcome)
+
+
+def _told(asked: Instruction) -> str:
+    """Who asked for what, and why."""
+    return f"{asked.action} by {asked.by}" + (f": {asked.reason}" if asked.reason else "")

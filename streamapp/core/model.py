@@ -162,6 +162,50 @@ class Original:
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Reopens:
+    """The round of a command that a record follows with the next one: a redrive, or part of a replay."""
+
+    source: Source
+    """The record of the round before, on the same partition."""
+    round: int
+    """The round before."""
+    replay_id: str | None = None
+    """None for a redrive: only what failed or was rejected is redriven, everything that has ended is replayed."""
+
+    def __str__(self) -> str:
+        return f"{self.source}-{self.round}"
+
+
+ANSWERS_KEPT = 8
+"""Instructions that a command, a key or a DAG remembers: more are never in doubt after a crash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of an instruction."""
+
+    control_id: str
+    refused: str | None = None
+    """Why; None when it was applied."""
+    about: int | None = None
+    """For a key: the offset of the command that was ended to let it go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What operators have said of a key or a DAG as a whole, and were told; kept until it is lifted and old."""
+
+    stopped: bool
+    """Whether nothing of it is started: a key on hold, a paused DAG."""
+    by: str
+    """Who said so last."""
+    reason: str | None = None
+    at: datetime
+    """When it was folded."""
+    answers: tuple[Answer, ...] = ()
+
+
 class RunState(StrEnum):
     """How an attempt ended, as the sink or the follower saw it."""
 
@@ -222,6 +266,10 @@ class Entry:
     correlation_id: str | None = None
     causation_id: str | None = None
     duplicate_of: str | None = None
+    reopens: Reopens | None = None
+    """With a redriven or replayed record: the round that this one follows."""
+    answers: tuple[Answer, ...] = ()
+    """To the last instructions for it, so that one that is read again is answered again and not followed again."""
     original: Original | None = None
     """Kept until the command ends, and with a failed one, so that its dead letter can be written again."""
 
@@ -235,12 +283,21 @@ class Entry:
     @property
     def dispatchable(self) -> bool:
         """Whether its next step is a run that does not exist yet."""
-        return self.status in {Status.ACCEPTED, Status.ATTEMPT_FAILED} and self.ending is None
+        return self._without_run and self.ending is None
+
+    @property
+    def settling(self) -> bool:
+        """Whether its verdict waits for word whether a run was created."""
+        return self._without_run and self.ending is not None
+
+    @property
+    def _without_run(self) -> bool:
+        return self.status in {Status.ACCEPTED, Status.ATTEMPT_FAILED}
 
     @property
     def run_attempt(self) -> int:
         """The attempt that its present or next run belongs to."""
-        return self.attempt + 1 if self.status in {Status.ACCEPTED, Status.ATTEMPT_FAILED} else self.attempt
+        return self.attempt + 1 if self._without_run else self.attempt
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def _triggered(state: State, entry: Entry, seen: Outcome, at: datetime) -> Decis
         not_before=None,
         ending=None if entry.ending is Status.EXPIRED else entry.ending,  # a run that runs is not stopped by a deadline
         reason=None,
-        detail=None,
+        detail=entry.detail if entry.ending else None,  # who wanted it to end
         at=at,
         timings=Timings(
             accepted_at=entry.timings.accepted_at,
@@ -104,12 +104,13 @@ def _run_ended(state: State, entry: Entry, seen: Outcome, at: datetime) -> Decis
         case RunState.DUPLICATE:
             now = replace(ended, status=Status.DUPLICATE, duplicate_of=seen.duplicate_of)
         case RunState.NOT_CREATED if entry.ending is not None:
-            now = replace(ended, status=entry.ending, reason=None, detail=_ENDING_DETAIL.get(entry.ending))
+            detail = _ENDING_DETAIL.get(entry.ending, entry.detail)
+            now = replace(ended, status=entry.ending, reason=None, detail=detail)
         case RunState.NOT_CREATED if seen.reason is not None:
             now = _refused(ended, seen.attempt)
         case RunState.FAILED | RunState.DELETED if entry.ending not in {None, Status.EXPIRED}:
             assert entry.ending is not None
-            now = replace(ended, status=entry.ending)
+            now = replace(ended, status=entry.ending, reason=None, detail=entry.detail)
         case RunState.FAILED:
             now = _failed(ended)
         case RunState.DELETED:  # never triggered again by itself: the deletion has freed the run id

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from streamapp.core.effects import Change, Delete, Identity, Settled
+from streamapp.core.effects import Change, Delete, Identity, Reopened, Settled
 from streamapp.core.model import Entry, Holder
 from streamapp.core.state import State
 
@@ -28,6 +28,9 @@ def expired(state: State, entry: Entry, *, before: datetime, committed: int) -> 
     offset = entry.source.offset
     if not entry.status.terminal or entry.at > before or offset >= committed:
         return ()
-    last = Delete(Settled(entry.key, offset))
-    own = state.holder(entry.id) == Holder(entry.key, offset)
-    return (Delete(Identity(entry.id)), last) if own else (last,)
+    removals: list[Change] = []
+    if state.holder(entry.id) == Holder(entry.key, offset):
+        removals.append(Delete(Identity(entry.id)))
+    if entry.reopens is not None:
+        removals.append(Delete(Reopened(str(entry.reopens))))
+    return (*removals, Delete(Settled(entry.key, offset)))

@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 from streamapp.core import rows, verdicts
-from streamapp.core.effects import Bury, Change, Decision, Effect, Emit, Identity, Put, Track, place
+from streamapp.core.effects import Bury, Change, Decision, Effect, Emit, Identity, Put, Reopened, Track, place
 from streamapp.core.errors import ConfigError
 from streamapp.core.events import CommandReceived
 from streamapp.core.key import MAX_KEY_BYTES, usable_key
 from streamapp.core.model import Command, Entry, Holder, Reason, Rejection, Status, Timings
+from streamapp.core.reopen import FIRST_ROUND, reopen
 from streamapp.core.routing import later
 from streamapp.core.state import State
 
@@ -21,17 +22,25 @@ def receive(state: State, event: CommandReceived) -> Decision:
     known = state.entry(usable_key(event.key), event.source.offset)
     if known is not None:
         return _receive_again(state, event, known)
-    content = event.content
+    content, round_ = event.content, FIRST_ROUND
+    if event.reopens is not None:
+        opened = reopen(state, event, event.reopens)
+        if isinstance(opened, Entry):
+            return _duplicate(event, opened)
+        if isinstance(opened, Rejection):
+            return _reject(state, replace(event, reopens=None), opened)
+        content, round_ = replace(content, id=opened.id), opened.round
+        event = replace(event, content=content)
     if isinstance(content, Rejection):
-        return _reject(state, event, content)
+        return _reject(state, event, content, round_)
     if event.key is not None and len(event.key) > MAX_KEY_BYTES:
         detail = f"the key has {len(event.key)} bytes; {MAX_KEY_BYTES} are the most"
         return _reject(
             state, event, Rejection(reason=Reason.TOO_LARGE, detail=detail, id=content.id, command=content.command)
         )
     first = _first_of(state, content.id)
-    if first is not None:
-        return _duplicate(event, content, first)
+    if first is not None and (event.reopens is None or first.source != event.reopens.source):
+        return _duplicate(event, first)
     assert event.policy is not None
     entry = Entry(
         source=event.source,
@@ -42,17 +51,19 @@ def receive(state: State, event: CommandReceived) -> Decision:
         status=Status.ACCEPTED,
         policy=event.policy,
         params=content.params,
+        round=round_,
         not_before=content.not_before or later(event.at, event.policy.not_before),
         deadline=content.deadline or later(event.at, event.policy.deadline),
         at=event.at,
         timings=Timings(accepted_at=event.at),
         correlation_id=content.correlation_id,
         causation_id=content.causation_id,
+        reopens=event.reopens,
         original=event.original,
     )
     starts = not entry.ordered or entry.key is None or state.head(entry.key) is None
     return Decision(
-        (Put(place(entry), entry), Put(Identity(entry.id), Holder(entry.key, entry.source.offset))),
+        (Put(place(entry), entry), Put(Identity(entry.id), _holder(entry)), *_mark(entry)),
         (Emit(verdicts.outcome_of(entry)), Track(entry)) if starts else (Emit(verdicts.outcome_of(entry)),),
     )
 
@@ -64,7 +75,16 @@ def _first_of(state: State, command_id: str) -> Entry | None:
     return None if first is None or first.status is Status.REJECTED else first
 
 
-def _reject(state: State, event: CommandReceived, rejection: Rejection) -> Decision:
+def _holder(entry: Entry) -> Holder:
+    return Holder(entry.key, entry.source.offset)
+
+
+def _mark(entry: Entry) -> list[Change]:
+    """The row that keeps the round before from being followed twice."""
+    return [] if entry.reopens is None else [Put(Reopened(str(entry.reopens)), _holder(entry))]
+
+
+def _reject(state: State, event: CommandReceived, rejection: Rejection, round_: int = FIRST_ROUND) -> Decision:
     entry = Entry(
         source=event.source,
         key=usable_key(event.key),
@@ -74,27 +94,30 @@ def _reject(state: State, event: CommandReceived, rejection: Rejection) -> Decis
         status=Status.REJECTED,
         reason=rejection.reason,
         detail=verdicts.cut(rejection.detail),
+        round=round_,
         at=event.at,
+        reopens=event.reopens,
     )
-    changes: list[Change] = [Put(place(entry), entry)]
+    changes: list[Change] = [Put(place(entry), entry), *_mark(entry)]
     if state.holder(entry.id) is None:  # for look-ups; another command's id is left to it
-        changes.append(Put(Identity(entry.id), Holder(entry.key, entry.source.offset)))
+        changes.append(Put(Identity(entry.id), _holder(entry)))
     return Decision(tuple(changes), (Emit(verdicts.outcome_of(entry)), Bury(verdicts.dead_letter_of(entry, event))))
 
 
-def _duplicate(event: CommandReceived, command: Command, first: Entry) -> Decision:
+def _duplicate(event: CommandReceived, first: Entry) -> Decision:
+    content = event.content
     entry = Entry(
         source=event.source,
-        key=event.key,
+        key=usable_key(event.key),
         recorded_at=event.recorded_at,
-        id=command.id,
-        command=command.command,
+        id=content.id,
+        command=content.command,
         status=Status.DUPLICATE,
         policy=event.policy,
         detail=f"the command id was first seen at {first.source}",
         at=event.at,
-        correlation_id=command.correlation_id,
-        causation_id=command.causation_id,
+        correlation_id=content.correlation_id if isinstance(content, Command) else None,
+        causation_id=content.causation_id if isinstance(content, Command) else None,
         duplicate_of=str(first.source),
     )
     return Decision((Put(place(entry), entry),), (Emit(verdicts.outcome_of(entry)),))
@@ -107,9 +130,9 @@ def _receive_again(state: State, event: CommandReceived, known: Entry) -> Decisi
             f"offset written at {known.recorded_at.isoformat()}: the topic was deleted and created again. Use a new "
             "app id (STREAMAPP_APP_ID) or delete this one's consumer group and changelog topic."
         )
-    changes = rows.again(known)
+    changes = [*rows.again(known), *_mark(known)]
     if _holds_its_id(state, known):
-        changes.append(Put(Identity(known.id), Holder(known.key, known.source.offset)))
+        changes.append(Put(Identity(known.id), _holder(known)))
     if known.timings.accepted_at is not None:
         accepted = replace(
             known,
@@ -134,6 +157,8 @@ def _holds_its_id(state: State, known: Entry) -> bool:
     if known.status is Status.DUPLICATE:
         return False
     holder = state.holder(known.id)
-    if holder is None or holder == Holder(known.key, known.source.offset):
+    if holder is None or holder == _holder(known):
         return True
+    if known.reopens is not None and holder.offset == known.reopens.source.offset:
+        return known.status is not Status.REJECTED  # the crash kept it from being taken over
     return known.status is not Status.REJECTED and _first_of(state, known.id) is None

@@ -1,8 +1,9 @@
-"""What the core may ask of the table while it decides: four questions, each answered in constant time. Reads only."""
+"""What the core may ask of the table while it decides: a few questions, each answered in constant time. Reads only."""
 
 from typing import Protocol
 
-from streamapp.core.model import Entry, Holder
+from streamapp.core.effects import Scope
+from streamapp.core.model import Entry, Holder, Standing
 
 
 class State(Protocol):
@@ -17,6 +18,12 @@ class State(Protocol):
 
     def holder(self, command_id: str) -> Holder | None:
         """Who holds a command id."""
+
+    def reopened(self, round_: str) -> Holder | None:
+        """Which record has followed a round with another one."""
+
+    def standing(self, scope: Scope) -> Standing | None:
+        """What operators have said of a key or a DAG."""
 
     def head(self, key: bytes) -> int | None:
         """The offset of the first entry in a key's queue, None when the queue is empty."""

@@ -21,14 +21,19 @@ def outcome_of(entry: Entry) -> Outcome:
         attempt=entry.attempt,
         status=entry.status,
         reason=entry.reason,
-        detail=entry.detail,
+        detail=_follows(entry) if entry.status is Status.ACCEPTED else entry.detail,
         at=entry.at,
         source=entry.source,
         timings=entry.timings,
         correlation_id=entry.correlation_id,
         causation_id=entry.causation_id,
         duplicate_of=entry.duplicate_of,
+        replay_id=entry.reopens.replay_id if entry.reopens else None,
     )
+
+
+def _follows(entry: Entry) -> str | None:
+    return None if entry.reopens is None else f"follows {entry.reopens}"
 
 
 def dead_letter_of(entry: Entry, event: CommandReceived | None = None) -> DeadLetter:

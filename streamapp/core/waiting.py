@@ -18,8 +18,10 @@ def waiting_for(entry: Entry, *, head: int | None, running: int, now: datetime) 
         return None
     if entry.status is Status.BLOCKED:
         return "an operator: it has failed and holds its key"
-    if entry.ending is not None:
+    if entry.settling:
         return f"word from Airflow whether a run was created; without one it ends as {entry.ending}"
+    if entry.status is Status.TRIGGERED and entry.ending is not None:
+        return f"the end of its run {entry.run_id or ''}, which is being stopped".replace("  ", " ")
     if entry.status is Status.TRIGGERED:
         return f"the end of its run {entry.run_id or ''}".rstrip()
     source = entry.source

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from streamapp.core.decide import decide
-from streamapp.core.effects import Change, Decision, Effect, Track
+from streamapp.core.effects import Bury, Change, Decision, Effect, Emit, Steer, Track
 from streamapp.core.errors import TooLarge, Unsafe
 from streamapp.core.events import CommandReceived, Event
 from streamapp.core.key import usable_key
@@ -139,7 +139,7 @@ class Folds:
         rows = [partition.encode(change) for change in decision.changes]
         for row in rows:
             self._ledger.check_size(row.key, row.value)
-        sends = [self._outlet.prepare(effect) for effect in decision.effects if not isinstance(effect, Track)]
+        sends = [self._outlet.prepare(effect) for effect in decision.effects if isinstance(effect, Emit | Bury)]
         return _Fold(source, partition, ack, rows, list(decision.effects), sends)
 
     def _enter(self, number: int) -> None:
@@ -164,6 +164,8 @@ class Folds:
         for effect in fold.effects:
             if isinstance(effect, Track):
                 self._index.track(effect.entry)
+            elif isinstance(effect, Steer):
+                self._index.steer(fold.partition.number, effect.scope, stopped=effect.stopped)
         self._when(fold.sent, (self._ack, fold.source), lambda: self._ack(fold.source))
 
     def _ack(self, source: SourcePartition) -> None:

@@ -13,8 +13,24 @@ from itertools import groupby
 
 from sortedcontainers import SortedDict
 
-from streamapp.core.effects import Change, Delete, EntryKey, Free, Identity, Put, Queued, Row, RowKey, Settled
-from streamapp.core.model import Entry, Holder
+from streamapp.core.effects import (
+    Change,
+    Delete,
+    EntryKey,
+    Free,
+    Identity,
+    OfCommand,
+    OfDag,
+    OfKey,
+    Put,
+    Queued,
+    Reopened,
+    Row,
+    RowKey,
+    Scope,
+    Settled,
+)
+from streamapp.core.model import Entry, Holder, Standing
 from streamapp.dispatch.ports import Ledger, RowCodec
 
 
@@ -55,6 +71,16 @@ class Partition:
         """Who holds a command id."""
         row = self.row(Identity(command_id))
         return row if isinstance(row, Holder) else None
+
+    def reopened(self, round_: str) -> Holder | None:
+        """Which record has followed a round with another one."""
+        row = self.row(Reopened(round_))
+        return row if isinstance(row, Holder) else None
+
+    def standing(self, scope: Scope) -> Standing | None:
+        """What operators have said of a key or a DAG."""
+        row = self.row(scope)
+        return row if isinstance(row, Standing) else None
 
     def head(self, key: bytes) -> int | None:
         """The offset of the first entry in a key's queue."""
@@ -119,6 +145,14 @@ class Partition:
                 if not isinstance(where, Settled) or not isinstance(row, Entry):
                     break
                 yield row
+
+    def standings(self) -> Generator[tuple[Scope, Standing], None, None]:
+        """All keys and DAGs of which operators have said something, and commands that they asked for in vain."""
+        with closing(self.rows(self._codec.STANDINGS)) as rows:
+            for where, row in rows:
+                if not isinstance(where, OfKey | OfDag | OfCommand) or not isinstance(row, Standing):
+                    break
+                yield where, row
 
     # Writing
 

@@ -33,6 +33,9 @@ class Partitions:
             partition = Partition(number, self._ledger, self._codec)
             self._open[number] = partition
             tracked = 0
+            for scope, standing in partition.standings():
+                if standing.stopped:
+                    self._index.steer(number, scope, stopped=True)
             for entry in partition.recover():
                 self._index.inherit(entry)
                 tracked += 1

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol
 
-from streamapp.core.effects import Bury, Emit, Row, RowKey
+from streamapp.core.effects import Bury, Emit, Row, RowKey, Scope
 from streamapp.core.model import Entry
 
 
@@ -58,6 +58,8 @@ class RowCodec(Protocol):
     """Where the first entry that holds no key would stand."""
     SETTLED: bytes
     """Where the first entry that has ended would stand."""
+    STANDINGS: bytes
+    """Where the first row of a key or a DAG as a whole would stand."""
 
     def after_queue(self, key: bytes) -> bytes:
         """Where the first row after all entries of a key's queue would stand."""
@@ -95,5 +97,8 @@ class Index(Protocol):
     def inherit(self, entry: Entry) -> None:
         """Note how an entry stands that the restored table shows: another worker may have been at it."""
 
+    def steer(self, partition: int, scope: Scope, *, stopped: bool) -> None:
+        """Stop a key or a DAG, or let it go on: nothing of it is started meanwhile, what has a run goes on."""
+
     def drop(self, partitions: frozenset[int]) -> None:
-        """Forget all entries of these partitions."""
+        """Forget all entries of these partitions, and who is stopped on them."""

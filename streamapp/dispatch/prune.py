@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from streamapp.clock import Clock
-from streamapp.core.effects import Change, Settled
+from streamapp.core.effects import Change, Delete, Settled
 from streamapp.core.prune import expired, lifetime
 from streamapp.dispatch.fold import Folds, SourcePartition
 from streamapp.dispatch.partition import Partition
@@ -155,5 +155,17 @@ class Pruner:
             self._folds.remove(partition, removals)
             self.pruned += pruned
         if looked < READ_PER_TURN and pruned < REMOVED_PER_TURN:
+            self._tidy(partition, min(now - self._retention, horizon))
             walk.rests_until = self._clock.now() + self._retention / WALKS_PER_RETENTION
             walk.after = None
+
+    def _tidy(self, partition: Partition, before: datetime) -> None:
+        """Forget what operators said that no longer holds; as a rule they say little."""
+        with closing(partition.standings()) as standings:
+            old = [
+                scope
+                for scope, standing in islice(standings, READ_PER_TURN)
+                if not standing.stopped and standing.at <= before
+            ]
+        if old:
+            self._folds.remove(partition, [Delete(scope) for scope in old])

@@ -15,7 +15,9 @@ from enum import Enum, auto
 from sortedcontainers import SortedDict
 
 from streamapp.clock import Clock
+from streamapp.core.effects import Scope
 from streamapp.core.model import Entry, Source, Status
+from streamapp.dispatch.stops import Stops
 
 OVERDUE_AGAIN_AFTER = timedelta(seconds=10)
 """A passed deadline that led to nothing is told again: the clock of the worker that folds it may be behind."""
@@ -31,6 +33,8 @@ class Phase(Enum):
     """May run as soon as there is a permit and room for its DAG."""
     LATER = auto()
     """Waits for a time; or its deadline has passed, and it waits for its verdict."""
+    STOPPED = auto()
+    """An operator has stopped its key or its DAG."""
     BACKING_OFF = auto()
     """Was tried in vain, and waits for the next try."""
     BUSY = auto()
@@ -91,6 +95,8 @@ class Ready:
         self._later: SortedDict[tuple[datetime, Place], Note] = SortedDict()
         self._deadlines: SortedDict[tuple[datetime, Place], Note] = SortedDict()
         self._share = (1, 1)
+        self._stops = Stops()
+        self._stopped: dict[Place, Note] = {}
 
     # What is told
 
@@ -98,9 +104,9 @@ class Ready:
         """Note how an entry now stands."""
         place = entry.source.partition, entry.source.offset
         old = self._notes.get(place)
-        pending = entry.dispatchable or entry.ending is not None
+        pending = entry.dispatchable or entry.settling
         if old is not None and old.phase is Phase.BUSY and pending and old.run_attempt == entry.run_attempt:
-            old.ending = entry.ending is not None  # the sink has it; `done` sees to the rest
+            old.ending = entry.settling  # the sink has it; `done` sees to the rest
             if old.ending:
                 self._forget_deadline(old)
             return
@@ -132,8 +138,22 @@ class Ready:
             self._drop(note)
             self._wake()
 
+    def steer(self, partition: int, scope: Scope, *, stopped: bool) -> None:
+        """Stop a key or a DAG, or let it go on; what the sink has, it has."""
+        self._stops.set(partition, scope, stopped=stopped)
+        if stopped:
+            queued = [note for queue in self._queues.values() for note in queue if self._must_stop(note)]
+            for note in queued:
+                self._leave_queue(note)
+                self._enqueue(note)
+        else:
+            for note in [note for note in self._stopped.values() if not self._must_stop(note)]:
+                self._enqueue(note)
+        self._wake()
+
     def drop(self, partitions: frozenset[int]) -> None:
         """Forget all entries of partitions that were taken away."""
+        self._stops.drop(partitions)
         for note in [note for note in self._notes.values() if note.source.partition in partitions]:
             self._drop(note)
 
@@ -153,8 +173,8 @@ class Ready:
 
     @property
     def later(self) -> int:
-        """Entries that wait for a time: each first one of a key, and each one without a key."""
-        return self._phases[Phase.LATER]
+        """Entries that wait for a time or an operator: each first one of a key, and each one without a key."""
+        return self._phases[Phase.LATER] + self._phases[Phase.STOPPED]
 
     @property
     def figures(self) -> dict[str, int]:
@@ -212,7 +232,7 @@ class Ready:
             cap=entry.policy.max_in_flight,
             phase=Phase.RUNNING,
             run_attempt=entry.run_attempt,
-            ending=entry.ending is not None,
+            ending=entry.settling,
         )
         self._notes[note.place] = note
         self._count(note, 1)
@@ -234,8 +254,17 @@ class Ready:
         self._wake_up(note)
         if note.phase is Phase.QUEUED:
             self._leave_queue(note)
+        self._stopped.pop(note.place, None)
+
+    def _must_stop(self, note: Note) -> bool:
+        return not note.ending and self._stops.cover(note.source, note.key, note.dag_id)
 
     def _enqueue(self, note: Note) -> None:
+        self._stopped.pop(note.place, None)
+        if self._must_stop(note):
+            self._stopped[note.place] = note
+            self._move(note, Phase.STOPPED)
+            return
         self._move(note, Phase.QUEUED)
         queue = self._queues.setdefault(note.dag_id, deque())
         if note.ending:  # it needs no room for its DAG, so it must not stand behind those that do

@@ -94,14 +94,14 @@ class Trigger:
             memory = self._memories[entry.source] = _Memory(attempt)
         memory.tries += 1
         try_ = _Try(self, entry, memory)
-        answer = await (try_.settle() if entry.ending is not None else try_.ask())
+        answer = await (try_.settle() if entry.settling else try_.ask())
         if isinstance(answer, Outcome) and self._memories.get(entry.source) is memory:  # not what was inherited since
             self.forget(entry.source)
         return answer
 
     def inherit(self, entry: Entry) -> None:
         """Take over an entry from another worker, which may have a request for its run under way."""
-        if entry.dispatchable or entry.ending is not None:
+        if entry.dispatchable or entry.settling:
             attempt = entry.round, entry.run_attempt
             self._memories[entry.source] = _Memory(attempt, doubtful_until=self.clock.monotonic() + self.takeover_doubt)
 

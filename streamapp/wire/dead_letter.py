@@ -12,7 +12,6 @@ from streamapp.wire.headers import (
     DLQ_PARTITION,
     DLQ_REASON,
     DLQ_TOPIC,
-    REDRIVE,
     Headers,
 )
 from streamapp.wire.outgoing import Outgoing
@@ -51,12 +50,6 @@ def decode_dead_letter(key: bytes | None, value: bytes | None, headers: Headers)
         )
     except (KeyError, ValueError):
         return None
-
-
-def redrive(letter: DeadLetter) -> Outgoing:
-    """The record for the commands topic, partition `letter.source.partition`, that opens the command's next round."""
-    kept = _without(letter.original.headers, DLQ_NAMES | {REDRIVE})
-    return Outgoing(letter.key, letter.original.value, [*kept, (REDRIVE, letter.id.encode())])
 
 
 def _without(headers: Headers, names: frozenset[str]) -> list[tuple[str, bytes | None]]:

@@ -9,6 +9,8 @@ CE_ID = "ce_id"
 """CloudEvents' name for the id of an event: the command id where the record itself has none."""
 REDRIVE = "streamapp-redrive"
 """On a redriven record: the `dlq.id` of the dead letter that it was."""
+REPLAY = "streamapp-replay"
+"""On a replayed record, beside `streamapp-redrive`: which replay it is part of."""
 TRACEPARENT = "traceparent"
 """W3C trace context, kept and continued."""
 
@@ -25,11 +27,6 @@ DLQ_NAMES = frozenset({DLQ_ID, DLQ_REASON, DLQ_DETAIL, DLQ_TOPIC, DLQ_PARTITION,
 def last(headers: Headers, name: str) -> bytes | None:
     """The value of the last header of that name: who adds one later means it to count."""
     return next((value for header, value in reversed(headers) if header == name), None)
-
-
-def redrive_of(headers: Headers) -> str | None:
-    """The `dlq.id` that this record redrives."""
-    return _text(last(headers, REDRIVE))
 
 
 def traceparent(headers: Headers) -> str | None:

@@ -5,6 +5,8 @@ Row keys: one byte for the kind, then
     `f` free       offset
     `h` settled    as queued; a null key has the length 2**32 - 1 and no bytes
     `i` identity   the command id in UTF-8
+    `r` reopened   the round that was followed, in UTF-8
+    `s` standing   `k` and a key, `d` and the name of a DAG (nothing for all DAGs), `c` and the id of an unknown command
 All numbers are big-endian, so that the entries of one key stand side by side, in the order of their offsets.
 """
 
@@ -15,9 +17,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from streamapp.core.effects import Free, Identity, Queued, Row, RowKey, Settled
+from streamapp.core.effects import Free, Identity, OfCommand, OfDag, OfKey, Queued, Reopened, Row, RowKey, Settled
 from streamapp.core.errors import ConfigError
 from streamapp.core.model import (
+    Answer,
     Entry,
     Holder,
     OnFailure,
@@ -25,7 +28,9 @@ from streamapp.core.model import (
     Original,
     Policy,
     Reason,
+    Reopens,
     Source,
+    Standing,
     Status,
     Timings,
 )
@@ -41,6 +46,8 @@ QUEUES = b"q"
 FREE = b"f"
 SETTLED = b"h"
 IDENTITIES = b"i"
+REOPENED = b"r"
+STANDINGS = b"s"
 
 _NEWER = "a newer release of streamapp wrote it; start that release again, or a later one"
 _NULL_KEY = 0xFFFFFFFF
@@ -64,6 +71,14 @@ def row_key(key: RowKey) -> bytes:
             return SETTLED + _LENGTH.pack(length) + content + _OFFSET.pack(key.offset)
         case Identity():
             return IDENTITIES + key.id.encode()
+        case Reopened():
+            return REOPENED + key.round.encode()
+        case OfKey():
+            return STANDINGS + b"k" + key.key
+        case OfDag():
+            return STANDINGS + b"d" + key.dag_id.encode()
+        case OfCommand():
+            return STANDINGS + b"c" + key.id.encode()
 
 
 def parse_key(data: bytes) -> RowKey:
@@ -73,8 +88,18 @@ def parse_key(data: bytes) -> RowKey:
         ConfigError: It is of a kind that this release does not know.
     """
     kind = data[:1]
-    if kind == IDENTITIES:
-        return Identity(data[1:].decode())
+    match kind:
+        case b"i":
+            return Identity(data[1:].decode())
+        case b"r":
+            return Reopened(data[1:].decode())
+    match data[:2]:
+        case b"sk":
+            return OfKey(data[2:])
+        case b"sd":
+            return OfDag(data[2:].decode())
+        case b"sc":
+            return OfCommand(data[2:].decode())
     if kind not in {QUEUES, FREE, SETTLED}:
         raise ConfigError(f"The table has a row {data[:16]!r} of an unknown kind: {_NEWER}")
     (offset,) = _OFFSET.unpack(data[-8:])
@@ -100,6 +125,8 @@ def row_value(row: Row) -> bytes:
     """The bytes of a row."""
     if isinstance(row, Holder):
         return _to_json({"v": 1, "key": _base64(row.key), "offset": row.offset}).encode() + b"\n"
+    if isinstance(row, Standing):
+        return _to_json(_standing(row)).encode("utf-8", "surrogatepass") + b"\n"
     fields: dict[str, Any] = {
         "v": None,
         "source": [row.source.topic, row.source.partition, row.source.offset],
@@ -125,6 +152,8 @@ def row_value(row: Row) -> bytes:
         "correlation_id": row.correlation_id,
         "causation_id": row.causation_id,
         "duplicate_of": row.duplicate_of,
+        "reopens": _reopens(row.reopens),
+        "answers": _answers(row.answers) or None,
     }
     value = b""
     if row.original is not None:
@@ -150,6 +179,14 @@ def parse_row(data: bytes) -> Row:
         raise ConfigError(f"The table has a row of version {fields['v']}, this release reads up to {VERSION}: {_NEWER}")
     get = fields.get
     key = _bytes(get("key"))
+    if "stopped" in fields:
+        return Standing(
+            stopped=fields["stopped"],
+            by=fields["by"],
+            reason=get("reason"),
+            at=from_millis(fields["at"]),
+            answers=_parse_answers(get("answers")),
+        )
     if "source" not in fields:
         return Holder(key, fields["offset"])
     topic, partition, offset = fields["source"]
@@ -177,6 +214,8 @@ def parse_row(data: bytes) -> Row:
         correlation_id=get("correlation_id"),
         causation_id=get("causation_id"),
         duplicate_of=get("duplicate_of"),
+        reopens=_parse_reopens(get("reopens")),
+        answers=_parse_answers(get("answers")),
         original=_parse_original(get("original"), value),
     )
 
@@ -222,7 +261,41 @@ def _parse_policy(fields: dict[str, Any] | None) -> Policy | None:
 def _version(fields: dict[str, Any]) -> int:
     """The first version that reads a row rightly."""
     policy = fields["policy"] or {}
-    return 2 if fields["refused"] or len(policy) > _FIELDS_OF_1 else 1
+    new = fields["refused"] or fields["reopens"] or fields["answers"]
+    return 2 if new or len(policy) > _FIELDS_OF_1 else 1
+
+
+def _standing(standing: Standing) -> dict[str, Any]:
+    return {
+        "v": 2,
+        "stopped": standing.stopped,
+        "by": standing.by,
+        "reason": standing.reason,
+        "at": to_millis(standing.at),
+        "answers": _answers(standing.answers),
+    }
+
+
+def _answers(answers: tuple[Answer, ...]) -> list[list[str | int | None]]:
+    return [[answer.control_id, answer.refused, answer.about] for answer in answers]
+
+
+def _parse_answers(answers: list[list[Any]] | None) -> tuple[Answer, ...]:
+    return tuple(Answer(*answer) for answer in answers or ())
+
+
+def _reopens(reopens: Reopens | None) -> list[str | int | None] | None:
+    if reopens is None:
+        return None
+    source = reopens.source
+    return [source.topic, source.partition, source.offset, reopens.round, reopens.replay_id]
+
+
+def _parse_reopens(fields: list[Any] | None) -> Reopens | None:
+    if fields is None:
+        return None
+    topic, partition, offset, round_, replay_id = fields
+    return Reopens(Source(topic, partition, offset), round_, replay_id)
 
 
 def _timings(timings: Timings) -> list[int | None] | None:

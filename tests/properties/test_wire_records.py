@@ -3,11 +3,12 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamapp.core.model import Original
+from streamapp.core.model import Original, Reopens
 from streamapp.wire.control import decode_instruction, encode_instruction
-from streamapp.wire.dead_letter import decode_dead_letter, encode_dead_letter, redrive
-from streamapp.wire.headers import DLQ_ID, DLQ_NAMES, REDRIVE, redrive_of
+from streamapp.wire.dead_letter import decode_dead_letter, encode_dead_letter
+from streamapp.wire.headers import DLQ_ID, DLQ_NAMES, REDRIVE
 from streamapp.wire.outcomes import OutcomeCodec
+from streamapp.wire.reopens import decode_reopens, reopening
 from tests.support.strategies import dead_letters, instructions, keys, outcomes, texts
 
 dirty_headers = st.lists(st.tuples(texts | st.sampled_from([DLQ_ID, REDRIVE]), keys), max_size=4).map(tuple)
@@ -54,9 +55,11 @@ def test_a_dead_letter_has_the_original_first_and_one_set_of_reasons(letter, hea
 @given(dead_letters, dirty_headers)
 def test_a_redriven_record_is_the_original_with_one_mark(letter, headers):
     letter = replace(letter, original=Original(letter.original.value, headers))
-    key, value, written = redrive(letter)
+    reopens = Reopens(letter.source, letter.round)
+    key, value, written = reopening(letter.key, letter.original, reopens)
     assert (key, value) == (letter.key, letter.original.value)
-    assert redrive_of(written) == letter.id
+    assert decode_reopens(replace(letter.source, offset=letter.source.offset + 1), written) == reopens
+    assert str(reopens) == letter.id
     assert [name for name, _ in written].count(REDRIVE) == 1
     assert not DLQ_NAMES & {name for name, _ in written}
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from faust.types import TP
 
-from streamapp.core.effects import Identity
-from streamapp.core.model import Entry, Holder, Ordering, Source, Status
+from streamapp.core.effects import Free, Identity, Queued, Settled
+from streamapp.core.model import Entry, Holder, Ordering, Reason, Source, Status
 from streamapp.core.run_id import run_id
 from streamapp.wire import rows
 from tests.simulator.airflow import SimRun
@@ -42,20 +42,41 @@ def final_violations(world: "World") -> list[str]:
             complete=False,
         ),
         *_attempts(world),
+        *_answers(world),
         *_tables(world),
     ]
 
 
 def _attempts(world: "World") -> Iterator[str]:
-    """Each attempt that an ending counts was a run."""
+    """Each attempt that an ending counts was a run, or was refused and asked for again by an operator."""
+    ran = {Reason.RUN_FAILED, Reason.RUN_DELETED, Reason.RUN_NOT_STARTED}
+    given_up = {
+        (one.source, one.attempt + 1)
+        for told in world.told.values()
+        for one in told
+        if one.status is Status.BLOCKED and one.reason not in ran
+    }
     runs = {run.run_id for run in [*world.airflow.runs.values(), *world.airflow.gone]}
     for told in world.told.values():
         for one in told:
             if one.status.terminal and one.status is not Status.DUPLICATE:
                 for attempt in range(1, one.attempt + 1):
                     name = run_id(APP, one.command_id, one.round, attempt)
-                    if name not in runs:
+                    if name not in runs and (one.source, attempt) not in given_up:
                         yield f"{one.id} counts {one.attempt} attempts, but {name} was never made"
+
+
+def _answers(world: "World") -> Iterator[str]:
+    """Each instruction is followed or refused, once, whoever reads it again."""
+    answers = defaultdict(set)
+    for told in world.told.values():
+        for one in told:
+            if one.control_id is not None:
+                answers[one.control_id, one.source.partition].add(one.status)
+    for instruction, partition in world.instructed:
+        said = answers[instruction.control_id, partition]
+        if len(said) != 1 and not (said and world.plan.prunes):  # repeated after the retention, it is another one
+            yield f"{instruction.control_id} on partition {partition} has {len(said)} answers: {said}"
 
 
 def _unheard_of(world: "World", run: SimRun) -> bool:
@@ -100,7 +121,7 @@ def _form(number: int, table: dict[bytes, bytes], *, prunes: bool) -> Iterator[s
         if isinstance(key, Identity):
             assert isinstance(row, Holder)
             holders[key.id] = row
-        else:
+        elif isinstance(key, Queued | Free | Settled):
             assert isinstance(row, Entry)
             places[key.offset].append(key)
             entries[key.offset] = row

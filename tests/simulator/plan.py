@@ -38,6 +38,7 @@ WORLD_FAULTS = (
     "clock_skew",
     "junk",
     "instruction",
+    "redrive",
     "early_expire",
     "marker",
     "prune",

@@ -19,9 +19,10 @@ from streamapp.agents import pruner, rebalance, sink
 from streamapp.agents.parts import Parts
 from streamapp.airflow.limit import Limit
 from streamapp.application import waits_for_end
+from streamapp.core.effects import OfDag, OfKey
 from streamapp.core.errors import Unsafe
 from streamapp.core.events import Event, Instructed, Observed
-from streamapp.core.model import Instruction, Outcome, Source
+from streamapp.core.model import Instruction, Outcome, Source, Standing
 from streamapp.dispatch.follow import Follower
 from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
@@ -445,8 +446,19 @@ class Worker:
         if sink.available(self.parts):
             note = sink.take(self.parts)
             assert note is not None
+            self._judge_stops(note)
             self.world.scheduler.spawn(self, self._start(note))
             self._wake()
+
+    def _judge_stops(self, note: Note) -> None:
+        """Nothing of a key on hold or of a paused DAG is started; what may have been started is settled."""
+        partition = self.parts.partitions.get(note.source.partition)
+        assert partition is not None
+        scopes = [OfDag(""), OfDag(note.dag_id), *([OfKey(note.key)] if note.key is not None else [])]
+        for scope in scopes:
+            standing = partition._stored(scope)
+            if isinstance(standing, Standing) and standing.stopped and not note.ending:
+                self.world.violation(f"{self.name} starts {note.source} although {scope} is stopped")
 
     async def _start(self, note: Note) -> None:
         await sink.start(self.parts, note)

@@ -16,14 +16,14 @@ from typing import Any
 
 from faust.types import TP
 
-from streamapp.core.effects import Identity
-from streamapp.core.model import Action, Instruction, Ordering, Outcome, Source, Status
+from streamapp.core.effects import Free, Queued, Settled
+from streamapp.core.model import Action, Entry, Instruction, Ordering, Outcome, Reopens, Source, Status
 from streamapp.wire import rows
 from tests.simulator.airflow import Airflow
-from tests.simulator.broker import CHANGELOG, COMMANDS, CONTROL, MARKER, Broker
+from tests.simulator.broker import CHANGELOG, COMMANDS, CONTROL, DEAD_LETTERS, MARKER, Broker
 from tests.simulator.group import SESSION_MS, Group
 from tests.simulator.judge import final_violations
-from tests.simulator.plan import WORKER_FAULTS, Plan, Sending
+from tests.simulator.plan import KEYS, WORKER_FAULTS, Plan, Sending
 from tests.simulator.scheduler import Scheduler, as_running_loop
 from tests.simulator.surroundings import Database, Directory
 from tests.simulator.worker import Left, Worker
@@ -69,6 +69,9 @@ class World:
         self.recorded: defaultdict[int, set[int]] = defaultdict(set)
         """For each partition, the offsets whose entries are in the changelog."""
         self.told: dict[Source, list[Outcome]] = defaultdict(list)
+        self.instructed: list[tuple[Instruction, int]] = []
+        """What operators asked for, each with its partition."""
+        self._redriven = 0
         self._fates = {sending.event.content.id: sending.fates for sending in reversed(plan.sendings)}
         self._directories: dict[int, Directory] = defaultdict(lambda: defaultdict(Database))
         self._lives: Counter[int] = Counter()
@@ -121,7 +124,7 @@ class World:
         owner = self.group.owners.get(tp.partition)
         if tp.topic == CHANGELOG:
             key = rows.parse_key(record[0])
-            if record[1] is not None and not isinstance(key, Identity):
+            if record[1] is not None and isinstance(key, Queued | Free | Settled):
                 self.recorded[tp.partition].add(key.offset)
             return
         if isinstance(record, Outcome):
@@ -200,10 +203,11 @@ class World:
         for name, step in (
             ("junk", self._send_junk),
             ("instruction", self._instruct),
+            ("redrive", self._redrive),
             ("early_expire", self._expire_early),
         ):
             if name in rates:
-                for _ in range(2):
+                for _ in range(6 if name == "instruction" else 2):
                     self.after(self.random.randrange(until), None, step)
         self.after(until, None, self._calm_down)
         self.after(LOOK_EVERY_MS, None, self.group.look)
@@ -237,11 +241,11 @@ class World:
         self.after(LOOK_EVERY_MS, None, self._look)
 
     def _all_ended(self) -> bool:
-        return len(self.sent) == len(self.plan.sendings) and not self.unended()
+        return len(self.sent) == len(self.plan.sendings) + self._redriven and not self.unended()
 
     def unended(self) -> list[Source]:
         """Commands without an ending that nothing excuses: a blocked one holds its key."""
-        blocked = [one for told in self.told.values() for one in told if one.status is Status.BLOCKED]
+        blocked = [one for source in self.sent if (one := self._entry(source)) and one.status is Status.BLOCKED]
         holding = {one.source: self._in_queue(one.source, one.attempt) for one in blocked}
         return [
             source
@@ -253,6 +257,12 @@ class World:
                 for first, held in holding.items()
             )
         ]
+
+    def _entry(self, source: Source) -> Entry | None:
+        """As its owner has it now."""
+        owner = self.group.owners.get(source.partition)
+        partition = owner.parts.partitions.get(source.partition) if owner is not None and owner.alive else None
+        return None if partition is None else partition.entry(self.sent[source].event.key, source.offset)
 
     def _in_queue(self, source: Source, attempt: int = 0) -> tuple[int, bytes] | None:
         """The queue in which a command stands."""
@@ -267,6 +277,12 @@ class World:
         """No more faults; what has happened has still to be lived through."""
         self.calm = True
         self.say("", "no more faults")
+        for action, about in (
+            *((Action.RELEASE, {"key": key}) for key in sorted({key for key in KEYS if key is not None})),
+            *((Action.RESUME, {"dag_id": dag}) for dag in ("one", "two", None)),
+        ):
+            for partition in range(self.plan.partitions):
+                self._give(partition, action, **about)
 
     # Producers and operators
 
@@ -288,22 +304,60 @@ class World:
         self.broker.append(TP(topic, self.random.randrange(self.plan.partitions)), None)
 
     def _instruct(self) -> None:
-        """An operator gives an instruction; this release refuses all of them."""
-        self._tell(self.random.choice([Action.RETRY, Action.SKIP, Action.CANCEL, Action.HOLD, Action.RELEASE]))
+        """An operator gives an instruction, or the same one again."""
+        if self.instructed and self.random.random() < 0.2:
+            instruction, partition = self.random.choice(self.instructed)
+            self.say("an operator", f"repeats {instruction.control_id}")
+            self.broker.append(TP(CONTROL, partition), instruction)
+            return
+        self.counts["instruction"] += 1
+        action = self.random.choice([action for action in Action if action is not Action.EXPIRE])
+        if action in {Action.PAUSE, Action.RESUME}:
+            dag = self.random.choice(["one", "two", None])
+            for partition in range(self.plan.partitions):
+                self._give(partition, action, dag_id=dag)
+        elif self.sent:
+            source, sending = self.random.choice(list(self.sent.items()))
+            on_key = action in {Action.HOLD, Action.RELEASE}
+            about = {"key": sending.event.key} if on_key else {"command_id": sending.event.content.id}
+            self._give(source.partition, action, **about)
+
+    def _give(self, partition: int, action: Action, **about: Any) -> None:
+        instruction = Instruction(
+            control_id=f"{action}-{self.now}-{len(self.instructed)}",
+            action=action,
+            by="ann",
+            at=START + timedelta(milliseconds=self.now),
+            **about,
+        )
+        self.say("an operator", f"wants to {action} {about} on {partition}")
+        self.instructed.append((instruction, partition))
+        self.broker.append(TP(CONTROL, partition), instruction)
+
+    def _redrive(self) -> None:
+        """An operator redrives or replays a command, whether that makes sense or not; often twice."""
+        if not self.sent:
+            return
+        buried = [letter.source for tp, log in self.broker.logs.items() if tp.topic == DEAD_LETTERS for letter in log]
+        before = self.random.choice(buried or list(self.sent))
+        sending, told = self.sent[before], self.told.get(before)
+        replay = self.random.choice([None, "a-replay"])
+        reopens = Reopens(before, max(one.round for one in told) if told else 1, replay)
+        for _ in range(self.random.choice([1, 2])):
+            self.counts["redrive"] += 1
+            self._redriven += 1
+            self._send(replace(sending, event=replace(sending.event, reopens=reopens)))
 
     def _expire_early(self) -> None:
         """Somebody's clock says that a deadline has passed."""
-        self._tell(Action.EXPIRE)
-
-    def _tell(self, action: Action) -> None:
         if not self.sent:
             return
         source, sending = self.random.choice(list(self.sent.items()))
-        self.counts["early_expire" if action is Action.EXPIRE else "instruction"] += 1
-        self.say("an operator", f"wants to {action} {source}")
+        self.counts["early_expire"] += 1
+        self.say("a timer", f"says that {source} has expired")
         instruction = Instruction(
-            control_id=f"{action}-{self.now}",
-            action=action,
+            control_id=f"expire-{self.now}",
+            action=Action.EXPIRE,
             command_id=sending.event.content.id,
             key=sending.event.key,
             by="ann",

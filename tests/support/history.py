@@ -133,14 +133,14 @@ def _one_run(known: Mapping[Source, Sent], runs: list[Run]) -> Iterator[str]:
         if run.source not in known:
             yield f"G1: {run} was made for a command that nobody sent"
         by_turn[run.source, run.turn].add(run.run_id)
-        by_id[run.mark["id"]].add(run.source)
+        by_id[run.mark["id"], run.turn[0]].add(run.source)
     for (source, (round_, attempt)), ids in by_turn.items():
         if len(ids) > 1:
             yield f"G1: {source} has {len(ids)} runs for round {round_}, attempt {attempt}: {', '.join(sorted(ids))}"
-    for id_, sources in by_id.items():
+    for (id_, round_), sources in by_id.items():
         if len(sources) > 1:
             places = ", ".join(map(str, _sorted(sources)))
-            yield f"G1: the command id {id_} was run from {len(sources)} positions: {places}"
+            yield f"G1: round {round_} of the command id {id_} was run from {len(sources)} positions: {places}"
     for (_, run_id), count in Counter((run.dag_id, run.run_id) for run in runs).items():
         if count > 1:
             yield f"G1: Airflow shows {count} runs under the id {run_id}"
@@ -160,7 +160,7 @@ def _order(known: Mapping[Source, Sent], runs: list[Run]) -> Iterator[str]:
             (run for run in of_key if run.start is not None), key=lambda run: (run.start, run.source.offset, run.turn)
         )
         yield from _overlaps(key, started)
-        for before, after in pairwise(run for run in started if run.turn[0] == 1):
+        for before, after in pairwise(started):
             if (after.source.offset, after.turn) < (before.source.offset, before.turn):
                 yield f"G2: key {key!r}: {before} started before {after}, which was sent first"
 
@@ -179,28 +179,33 @@ def _overlaps(key: bytes, started: list[Run]) -> Iterator[str]:
 
 
 def _one_ending(known: Mapping[Source, Sent], told: list[_Told], *, complete: bool) -> Iterator[str]:
-    endings: defaultdict[tuple[Source, int], dict[str, _Told]] = defaultdict(dict)
-    rounds: defaultdict[Source, set[int]] = defaultdict(lambda: {1})
+    about = [one for one in told if one.status not in ANSWERS]
+    yield from _names(known, about)
+    endings: defaultdict[Source, dict[str, _Told]] = defaultdict(dict)
+    for one in about:
+        if one.status.terminal:
+            first = endings[one.source].setdefault(one.id, one)
+            if first != one:
+                yield f"G3: {one.id} was told twice with different content: {first} and {one}"
+    for source in known:
+        ids = sorted(endings[source])
+        if len(ids) > 1:
+            yield f"G3: {source} has {len(ids)} endings: {', '.join(ids)}"
+        if not ids and complete:
+            yield f"G3: {source} has no ending"
+
+
+def _names(known: Mapping[Source, Sent], told: list[_Told]) -> Iterator[str]:
+    """What is told is told of a record, which is one round of its command."""
+    rounds: dict[Source, int] = {}
     for one in told:
-        if one.status in ANSWERS:
-            continue
         record = known.get(one.source)
         if record is None:
             yield f"G3: {one.id} was told of a command that nobody sent"
-            continue
-        if record.id is not None and record.id != one.command_id:
+        elif record.id is not None and record.id != one.command_id:
             yield f"G3: {one.id} names the command {one.command_id}, but {record.id} was sent"
-        rounds[one.source].add(one.round)
-        if one.status.terminal:
-            first = endings[one.source, one.round].setdefault(one.id, one)
-            if first != one:
-                yield f"G3: {one.id} was told twice with different content: {first} and {one}"
-    for source, round_ in ((one, round_) for one in known for round_ in sorted(rounds[one])):
-        ids = sorted(endings[source, round_])
-        if len(ids) > 1:
-            yield f"G3: {source} has {len(ids)} endings in round {round_}: {', '.join(ids)}"
-        if not ids and complete:
-            yield f"G3: {source} has no ending in round {round_}"
+        elif rounds.setdefault(one.source, one.round) != one.round:
+            yield f"G3: {one.source} was told of in the rounds {rounds[one.source]} and {one.round}"
 
 
 def _runs_fit_endings(runs: list[Run], told: list[_Told]) -> Iterator[str]:

@@ -6,20 +6,18 @@ import pytest
 from streamapp.core.effects import Delete, Free, Identity, Put, Queued, Settled
 from streamapp.core.errors import ConfigError
 from streamapp.core.key import MAX_KEY_BYTES
-from streamapp.core.model import Action, Holder, OnFailure, Ordering, Original, Reason, RunState, Status, Timings
+from streamapp.core.model import Holder, OnFailure, Ordering, Original, Reason, RunState, Status, Timings
 from tests.support.builders import (
     AT,
     SECOND,
     command,
     expire,
-    instructed,
     observed,
     policy,
     received,
     refused,
     rejection,
     run_ended,
-    source,
     triggered,
 )
 from tests.support.memory import Table, letters, outcomes, tracked
@@ -343,41 +341,6 @@ def test_a_command_decoded_differently_the_second_time_stays_what_it_was(table):
     table.fold(received(0, content=rejection(Reason.UNKNOWN_ROUTE, id="c0")))
     assert table.entry().status is Status.ACCEPTED
     assert table.entry().policy == policy(max_attempts=5)
-
-
-# Instructions
-
-
-@pytest.mark.parametrize("action", [action for action in Action if action is not Action.EXPIRE])
-def test_an_instruction_is_refused_by_name(table, action):
-    table.fold(received(4))
-    decision = table.fold(instructed(action, command_id="c4", offset=2, at=AT + SECOND))
-    (outcome,) = outcomes(decision)
-    assert outcome.status is Status.INSTRUCTION_REFUSED
-    assert outcome.id == "commands-0-4-instruction_refused-control-2"
-    assert (outcome.command_id, outcome.key, outcome.source) == ("c4", b"k", source(4))
-    assert (outcome.control_id, outcome.at) == ("control-2", AT + SECOND)
-    assert outcome.detail == f"this release takes no instruction {action}"
-    assert (decision.changes, tracked(decision)) == ((), [])
-
-
-def test_an_instruction_about_nothing_known_is_refused_with_what_it_named(table):
-    (outcome,) = outcomes(table.fold(instructed(Action.SKIP, command_id="nobody", key=b"z", dag_id="d", offset=2)))
-    assert (outcome.command_id, outcome.key, outcome.dag_id, outcome.round) == ("nobody", b"z", "d", 0)
-    assert outcome.id == "control-0-2-instruction_refused-control-2"
-
-
-def test_an_instruction_about_a_dag_names_no_command(table):
-    (outcome,) = outcomes(table.fold(instructed(Action.PAUSE, dag_id="d")))
-    assert (outcome.command_id, outcome.dag_id) == ("", "d")
-
-
-def test_the_answer_to_an_instruction_has_the_same_id_when_the_command_has_gone_on(table):
-    table.fold(received(0))
-    event = instructed(Action.CANCEL, command_id="c0")
-    first = outcomes(table.fold(event))
-    table.fold(observed(triggered(table.entry())))
-    assert [outcome.id for outcome in outcomes(table.fold(event))] == [outcome.id for outcome in first]
 
 
 def test_params_are_kept_as_they_are(table):

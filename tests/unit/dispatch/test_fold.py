@@ -161,7 +161,7 @@ def test_partitions_do_not_wait_for_each_other(pipe):
 def test_a_fold_without_rows_waits_for_the_rows_before_it(pipe):
     """What it tells may rest on them."""
     pipe.fold(received(0))
-    pipe.fold(instructed("skip", command_id="c0", offset=5), ("control", 0))
+    pipe.fold(instructed("retry", command_id="nobody", offset=5), ("control", 0))
     pipe.turns.turn()
     assert len(pipe.results.in_flight) == 0
     pipe.changelog.take_all()

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from streamapp.core.model import DeadLetter, Original, Reason, Source
-from streamapp.wire.dead_letter import decode_dead_letter, encode_dead_letter, redrive
+from streamapp.wire.dead_letter import decode_dead_letter, encode_dead_letter
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 LETTER = DeadLetter(
@@ -46,21 +46,6 @@ def test_headers_of_an_earlier_dead_letter_are_replaced():
 def test_foreign_headers_that_look_alike_stay():
     letter = replace(LETTER, original=Original(None, (("dlq.team", b"x"),)))
     assert encode_dead_letter(letter).headers[0] == ("dlq.team", b"x")
-
-
-def test_a_redriven_record_names_the_dead_letter_it_was():
-    assert redrive(LETTER) == (
-        b"order-1",
-        b"\x00raw",
-        [*LETTER.original.headers, ("streamapp-redrive", b"my-commands-3-42-2")],
-    )
-
-
-def test_a_record_redriven_again_names_the_last_one_only():
-    _, value, headers = redrive(LETTER)
-    again = replace(LETTER, original=Original(value, tuple(headers)), round=3)
-    assert redrive(again).headers[-1] == ("streamapp-redrive", b"my-commands-3-42-3")
-    assert len(redrive(again).headers) == len(headers)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from streamapp.wire.headers import last, redrive_of, traceparent
+from streamapp.wire.headers import last, traceparent
 
 HEADERS = (("traceparent", b"00-1"), ("traceparent", b"00-2"), ("streamapp-redrive", b"commands-0-1-1"), ("none", None))
 
@@ -16,7 +16,6 @@ def test_a_null_value_is_as_good_as_absent(name):
 
 def test_what_the_headers_say():
     assert traceparent(HEADERS) == "00-2"
-    assert redrive_of(HEADERS) == "commands-0-1-1"
 
 
 def test_what_is_not_utf_8_says_nothing():
