@@ -1,6 +1,7 @@
 """Reads: the results topic, without a consumer group. Writes: nothing."""
 
 import json
+from collections.abc import Collection
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,10 +21,11 @@ _json = OutcomeCodec(None, "")
 
 
 class Results:
-    """Outcomes from all partitions: in order within each, as they come between them."""
+    """Outcomes from all partitions, or some: in order within each, as they come between them."""
 
-    def __init__(self, settings: Settings, *, from_beginning: bool) -> None:
+    def __init__(self, settings: Settings, *, from_beginning: bool, partitions: Collection[int] | None = None) -> None:
         self._settings = settings
+        self._partitions = partitions
         self._from_beginning = from_beginning
         self._codec = OutcomeCodec(registry_of(settings), settings.results_topic)
         self._ends: dict[TopicPartition, int] = {}
@@ -37,7 +39,8 @@ class Results:
             raise Unavailable(
                 f"the topic {self._settings.results_topic} does not exist; run `streamapp topics --create`"
             )
-        partitions = [TopicPartition(found.name, number) for number in range(found.partitions)]
+        numbers = range(found.partitions) if self._partitions is None else sorted(self._partitions)
+        partitions = [TopicPartition(found.name, number) for number in numbers]
         self._consumer = AIOKafkaConsumer(
             **topics.client_arguments(self._settings),
             isolation_level="read_committed",

@@ -6,8 +6,6 @@ import sys
 import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from streamapp.cli.drafts import EXAMPLE, Draft, Drafts
 from streamapp.cli.options import with_settings
 from streamapp.cli.output import print_json, printable, say
 from streamapp.cli.parts import registry_of
+from streamapp.cli.producing import acknowledged, producing
 from streamapp.core.errors import Unavailable
 from streamapp.core.key import show_key
 from streamapp.kafka import topics
@@ -28,10 +27,6 @@ from streamapp.wire.codec import CommandEncoder
 
 UNDER_WAY = 2000
 """Records sent and not yet acknowledged; enough to keep the connection busy, few enough to report steadily."""
-
-ACKNOWLEDGED_WITHIN = timedelta(seconds=30)
-"""An idempotent producer tries for ever by itself; shorter, and a broker's restart would end a long file."""
-STOPPED_WITHIN = timedelta(seconds=5)
 
 Partitioner = Callable[[bytes | None, Sequence[int], Sequence[int]], int]
 
@@ -121,34 +116,21 @@ async def _deliver(
     encoder = CommandEncoder(registry_of(settings), topic)
     await encoder.start()
     await _check_exists(settings, topic)
-    producer = AIOKafkaProducer(
-        **topics.client_arguments(settings),
-        enable_idempotence=True,
-        linger_ms=5,
-        max_request_size=settings.max_command_bytes + topics.OVERHEAD_BYTES,
-        partitioner=partitioner,
-        request_timeout_ms=15_000,
-    )
     delivered = 0
     try:
-        await topics.start(producer, settings)
         quiet = len(drafts) < UNDER_WAY or sys.stdout.isatty()
-        with click.progressbar(length=len(drafts), label="sending", file=sys.stderr, hidden=quiet) as progress:
-            async for draft, place in _acknowledged(producer, topic, encoder, drafts):
-                _report(draft, place, as_json=as_json)
-                delivered += 1
-                progress.update(1)
+        async with producing(settings, partitioner=partitioner) as producer:
+            with click.progressbar(length=len(drafts), label="sending", file=sys.stderr, hidden=quiet) as progress:
+                async for draft, place in _acknowledged(producer, topic, encoder, drafts):
+                    _report(draft, place, as_json=as_json)
+                    delivered += 1
+                    progress.update(1)
     except (KafkaError, TimeoutError) as error:
         first = drafts[delivered].place
         what = f"{first}: not acknowledged ({error or type(error).__name__}); {delivered} of {len(drafts)} were"
         raise click.ClickException(
             f"{what}, the rest may have arrived or not: with ids it is safe to send them again"
         ) from None
-    finally:
-        # It waits for ever for a broker that is away.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(STOPPED_WITHIN.total_seconds()):
-                await producer.stop()
 
 
 async def _acknowledged(
@@ -167,7 +149,7 @@ async def _acknowledged(
 
 async def _first(under_way: deque[tuple[Draft, asyncio.Future[Any]]]) -> tuple[Draft, Any]:
     draft, future = under_way.popleft()
-    return draft, await asyncio.wait_for(future, ACKNOWLEDGED_WITHIN.total_seconds())
+    return draft, await acknowledged(future)
 
 
 async def _check_exists(settings: Settings, topic: str) -> None:

@@ -1,0 +1,46 @@
+"""Reads: any worker's JSON API. Writes: nothing. Where a command or a key stands."""
+
+import base64
+from typing import Any
+from urllib.parse import quote
+
+import click
+import httpx
+
+from streamapp.core.errors import Unavailable
+
+HTTP_SECONDS = 10.0
+
+
+def command_at(worker: str, command_id: str) -> dict[str, Any] | None:
+    """A command as the workers know it, None where they know of none.
+
+    Raises:
+        Unavailable: No worker answers, or not all of those that may know.
+    """
+    return _ask(worker, f"commands/{quote(command_id, safe='')}")
+
+
+def key_at(worker: str, key: bytes) -> dict[str, Any] | None:
+    """A key's queue and history as the workers know them, None where they know of none.
+
+    Raises:
+        Unavailable: No worker answers, or not all of those that may know.
+    """
+    return _ask(worker, f"keys/{base64.urlsafe_b64encode(key).decode()}?base64=1")
+
+
+def _ask(worker: str, path: str) -> dict[str, Any] | None:
+    try:
+        answer = httpx.get(f"{worker.rstrip('/')}/api/v1/{path}", timeout=HTTP_SECONDS, follow_redirects=True)
+        content = answer.json()
+    except httpx.InvalidURL as error:
+        raise click.UsageError(f"--worker {worker}: {error}") from None
+    except (httpx.HTTPError, ValueError) as error:
+        raise Unavailable(f"no worker answers at {worker} ({error or type(error).__name__})") from None
+    if answer.status_code == httpx.codes.OK and isinstance(content, dict):
+        return content
+    # A 404 in JSON is a worker's; in anything else it would be somebody else's server.
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        return None
+    raise Unavailable(f"the worker at {worker} answers {answer.status_code}")
