@@ -12,7 +12,7 @@ from benchmarks.peers.faults import Fault, Faults
 from benchmarks.peers.judge import Execution, Sent, judge, pace, start_to_start
 from benchmarks.peers.site import Request, Site
 from benchmarks.peers.ways import Dispatcher, Way
-from benchmarks.peers.workload import TASK_SECONDS, Workload
+from benchmarks.peers.workload import TASK_SECONDS, Workload, value
 
 LOOK_EVERY_SECONDS = 0.5
 QUIET_SECONDS = 3.0
@@ -95,20 +95,22 @@ def idle(site: Site, way: Way, name: str, commands: int) -> dict[str, Any]:
     waits, acks, starts = [], [], []
     try:
         dispatcher.start()
-        workload = Workload(max(commands, 20), "uniform")
-        for number in range(commands):
+        # The first one finds consumers that have not fetched yet: it does not count.
+        for number in range(commands + 1):
             mark = site.mark()
-            (sent,) = site.send(name, [(f"key-{number}", workload.value(name, number))])
+            key = f"key-{number}"
+            (sent,) = site.send(name, [(key, value(name, number, key))])
             ended = _wait_ended(site, name, number + 1, every_seconds=0.1)
             post = next(one for one in site.requests(mark) if is_trigger(one))
-            waits.append(post.at - sent.timestamp)
-            acks.append(sent.acked_after)
-            starts += [one.start - post.at for one in ended if one.number == number and one.start is not None]
+            if number:
+                waits.append(post.at - sent.timestamp)
+                acks.append(sent.acked_after)
+                starts += [one.start - post.at for one in ended if one.number == number and one.start is not None]
             time.sleep(IDLE_PAUSES_SECONDS[number % len(IDLE_PAUSES_SECONDS)])
         taken = dispatcher.taken_in_after()
     finally:
         dispatcher.stop()
-    accepted = [taken[f"key-{number}"] for number in range(commands)] if taken else []
+    accepted = [taken[f"key-{number}"] for number in range(1, commands + 1)] if taken else []
     return {"waits": waits, "acks": acks, "accepted": accepted, "post_to_start": starts}
 
 

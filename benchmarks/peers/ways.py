@@ -144,8 +144,8 @@ class Streamapp(Dispatcher):
         for outcome in self._installation.outcomes():
             if outcome["status"] == "accepted":
                 record = sent[place_of(outcome)]
-                at = datetime.fromisoformat(outcome["timings"]["accepted_at"]).timestamp()
-                taken[(record.key or b"").decode()] = at - record.timestamp_ms / 1000
+                at: datetime = outcome["timings"]["accepted_at"]
+                taken[(record.key or b"").decode()] = at.timestamp() - record.timestamp_ms / 1000
         return taken
 
     def running(self, number: int) -> bool:
