@@ -241,8 +241,9 @@ class Site:
         eventually(check)
 
     def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self.airflow.token()}"}
-        return self._api.request(method, path, json=body, headers=headers).raise_for_status()
+        if "Authorization" not in self._api.headers:
+            self._api.headers["Authorization"] = f"Bearer {self.airflow.token()}"
+        return self._api.request(method, path, json=body).raise_for_status()
 
 
 def providers() -> Path:
