@@ -48,14 +48,14 @@ def main() -> None:
         prefix = f"peers-{int(time.time())}"
         for number, (names, step) in enumerate(todo):
             began = time.monotonic()
+            name = f"{prefix}-{number}"
             try:
-                figures = step(site, f"{prefix}-{number}")
+                figures = step(site, name)
             except Exception as error:
                 # One way's failure is a result; the others go on.
                 traceback.print_exc()
                 figures = {"error": repr(error)}
-                if not site.answers():
-                    site.restart_airflow()
+                site.restart_airflow(name)
             results.add(names, figures)
             shown = {name: value for name, value in figures.items() if not isinstance(value, list)}
             print(f"{time.monotonic() - began:.0f} s", *names.values(), shown, flush=True)

@@ -21,6 +21,7 @@ QUIET_AFTER_KILLS_SECONDS = 12.0
 """A killed consumer's partitions are given out again after the session's 6 s."""
 QUIET_WHILE_MISSING_SECONDS = 45.0
 """streamapp tries a run that never started a task again after up to 30 s."""
+CLEAR_WITHIN_SECONDS = 60.0
 LONE_RUNS = 8
 CHAINED_RUNS = 15
 IDLE_PAUSES_SECONDS = (0.1, 0.25, 0.4)
@@ -50,9 +51,10 @@ def run(site: Site, way: Way, name: str, workload: Workload, kind: Fault) -> dic
         requests = site.requests(mark)
     finally:
         dispatcher.stop()
-    if stuck := not site.answers():
-        site.restart_airflow()
-    _clear_away(site, name)
+    stuck = not site.answers()
+    if stuck or unfinished or not _clear(site, name):
+        # The next way finds an Airflow in order.
+        site.restart_airflow(name)
     sent = [Sent(key, one.timestamp) for key, one in zip(workload.keys, delivered, strict=True)]
     return {
         **judge(sent, executions).fields,
@@ -166,14 +168,14 @@ def _wait_ended(site: Site, name: str, commands: int, *, every_seconds: float = 
         time.sleep(every_seconds)
 
 
-def _clear_away(site: Site, name: str) -> None:
-    """What has not ended by now must not disturb the next run."""
-    deadline = time.monotonic() + 60
-    while rows := [row for row in site.rows(name) if row["end"] is None]:
+def _clear(site: Site, name: str) -> bool:
+    """Whether everything ends soon: what has not would disturb the next run."""
+    deadline = time.monotonic() + CLEAR_WITHIN_SECONDS
+    while any(row["end"] is None for row in site.rows(name)):
         if time.monotonic() > deadline:
-            site.delete(rows)
-            return
+            return False
         time.sleep(LOOK_EVERY_SECONDS)
+    return True
 
 
 def _conf(name: str, number: int, *, fails: bool) -> dict[str, Any]:

