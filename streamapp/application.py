@@ -9,7 +9,9 @@ from typing import Any, ParamSpec
 
 from streamapp.agents import control, follower, pruner, rebalance, reloader, sequencer, settle, sink, vitals
 from streamapp.agents.parts import Parts
+from streamapp.airflow.breaker import Breaker
 from streamapp.airflow.connect import check_log_in, connect
+from streamapp.airflow.guard import Guard
 from streamapp.airflow.limit import Limit
 from streamapp.airflow.port import AirflowPort
 from streamapp.clock import Clock, SystemClock
@@ -17,6 +19,7 @@ from streamapp.console import pages, tables
 from streamapp.core.effects import Scope
 from streamapp.core.errors import ConfigError, Unsafe
 from streamapp.core.model import Entry
+from streamapp.dispatch.dags import Dags
 from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.follow import Follower
 from streamapp.dispatch.gate import Gate
@@ -158,7 +161,8 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
         folds=parts.folds,
         ready=parts.ready,
         gate=parts.gate,
-        limit=parts.limit,
+        guard=parts.guard,
+        dags=parts.dags,
         outcomes=watch,
         following=lambda: following(parts),
         passed_over=lambda: parts.passed_over,
@@ -189,10 +193,16 @@ def _new_parts(
     outlet: TopicOutlet,
     watch: OutcomeWatch,
 ) -> Parts:
-    ready = Ready(clock, wake=lambda: parts.wake())  # noqa: PLW0108 - set later
+    def wake() -> None:
+        parts.wake()
+
+    limit = Limit(settings.airflow_max_in_flight, clock, wake)
+    guard = Guard(airflow, limit, Breaker(), clock, wake)
+    dags = Dags(guard.reading, clock, wanted=lambda: ready.dags, changed=wake)
+    ready = Ready(clock, wake, dags.cap)
     report = _stopping_at_failure(app, outlet.report)
     runs = Follower(
-        airflow,
+        guard.reading,
         clock,
         report=report,
         app_id=settings.app_id,
@@ -201,7 +211,7 @@ def _new_parts(
         is_waited_for=lambda entry: waits_for_end(entry, parts),
     )
     trigger = Trigger(
-        airflow,
+        guard.starting,
         clock,
         app_id=settings.app_id,
         dag_missing_grace=settings.dag_missing_grace,
@@ -224,12 +234,14 @@ def _new_parts(
             hold=lambda: app.consumer.held or app.consumer.hold(app.assigned_commands()),
             release=lambda: app.consumer.release(),  # noqa: PLW0108 - the consumer comes later
         ),
-        limit=Limit(settings.airflow_max_in_flight),
+        limit=limit,
+        guard=guard,
+        dags=dags,
         trigger=trigger,
         follower=runs,
         reconciler=Reconciler(
             runs,
-            airflow,
+            guard.reading,
             clock,
             app_id=settings.app_id,
             may_run=lambda mark: parts.partitions.may_run(mark),  # noqa: PLW0108 - made at the same time

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
 
 from streamapp.core.errors import ConfigError
-from streamapp.core.model import RETRYABLE, OnFailure, Ordering, Policy, Reason
+from streamapp.core.model import RETRYABLE, OnFailure, Ordering, Paused, Policy, Reason
 from streamapp.core.routing import DEFAULT_ROUTES, Route, find_policy
 from streamapp.files import Toml, meant, parse_toml, read_text
 from streamapp.settings import read_duration, variable
@@ -100,8 +100,12 @@ class RouteTable(BaseModel):
     """From the acceptance of a command to its earliest start, unless it names its own."""
     deadline: Lasting | None = None
     """From the acceptance of a command to the latest start of a run, unless it names its own."""
-    max_in_flight: Annotated[Whole, Field(ge=1, le=100_000)] = 16
-    """Runs of the DAG that may be outstanding in Airflow, all workers together."""
+    max_in_flight: Annotated[Whole, Field(ge=1, le=100_000)] | None = None
+    """Runs of the DAG that may be outstanding in Airflow, all workers together; the DAG's own `max_active_runs` if not
+    given."""
+    paused: Paused = Paused.WAIT
+    """While the DAG is paused in Airflow: runs are created, up to `max_in_flight`, and stay queued there; or commands
+    are rejected."""
     dedupe_for: Lasting | None = None
     """How long a command is remembered after its end; `STREAMAPP_RETENTION` if not given."""
 

@@ -1,4 +1,4 @@
-"""Watches runs, hints and the time. Writes ended runs to the results topic, passed deadlines to the control topic."""
+"""Watches runs, hints and Airflow. Writes ended runs to the results topic, passed deadlines to the control topic."""
 
 from datetime import timedelta
 from typing import Any
@@ -43,14 +43,16 @@ def register(app: faust.App, parts: Parts, *, hint_listen: str | None, hint_secr
 
         @Service.task
         async def _watch_hints(self) -> None:
-            if hint_listen is None or hint_secret is None:
-                return
-            listener = HintListener(hint_secret, parts.follower.hint, parts.follower.refuse_hint)
-            transport = await listen(hint_listen, listener)
-            try:
-                await parts.follower.watch_hints()
-            finally:
-                transport.close()
+            if hint_listen is not None and hint_secret is not None:
+                await _take_hints(parts, hint_listen, hint_secret)
+
+        @Service.task
+        async def _watch_airflow(self) -> None:
+            await parts.guard.watch()
+
+        @Service.task
+        async def _learn_of_dags(self) -> None:
+            await parts.dags.run()
 
         @Service.task
         async def _timers(self) -> None:
@@ -59,6 +61,15 @@ def register(app: faust.App, parts: Parts, *, hint_listen: str | None, hint_secr
                 let_time_pass(parts)
                 parts.measure()
                 parts.wake()
+
+
+async def _take_hints(parts: Parts, address: str, secret: str) -> None:
+    """Listen for hints, for ever."""
+    transport = await listen(address, HintListener(secret, parts.follower.hint, parts.follower.refuse_hint))
+    try:
+        await parts.follower.watch_hints()
+    finally:
+        transport.close()
 
 
 def let_time_pass(parts: Parts) -> None:

@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from streamapp.airflow.guard import Guard
 from streamapp.airflow.limit import Limit
 from streamapp.clock import Clock
 from streamapp.core.errors import Unavailable
 from streamapp.core.events import Event
 from streamapp.core.model import Instruction, Outcome
+from streamapp.dispatch.dags import Dags
 from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.follow import Follower
 from streamapp.dispatch.gate import Gate
@@ -40,6 +42,8 @@ class Parts:
     ready: Ready
     gate: Gate
     limit: Limit
+    guard: Guard
+    dags: Dags
     trigger: Trigger
     follower: Follower
     reconciler: Reconciler

@@ -10,6 +10,7 @@ import httpx
 from streamapp.airflow.port import (
     AirflowUnavailable,
     Created,
+    Dag,
     DagMissing,
     DagRun,
     DagRunState,
@@ -132,6 +133,15 @@ def parse_run(document: Any) -> DagRun:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise AirflowUnavailable(f"Airflow's answer is not a run: {error}") from error
+
+
+def parse_dag(document: Any) -> Dag:
+    """A DAG from its document. 0 or nothing in place of a number of runs means that there is no bound."""
+    try:
+        runs = document["max_active_runs"]
+        return Dag(max_active_runs=int(runs) if runs and runs > 0 else None, paused=bool(document["is_paused"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise AirflowUnavailable(f"Airflow's answer is not a DAG: {error}") from error
 
 
 def _parse_time(text: str | None) -> datetime | None:

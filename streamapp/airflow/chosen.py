@@ -10,7 +10,7 @@ from streamapp.airflow.api_v1 import AirflowV1
 from streamapp.airflow.api_v2 import AirflowV2
 from streamapp.airflow.auth import Credentials
 from streamapp.airflow.connection import Connection, NotSent
-from streamapp.airflow.port import AirflowUnavailable, DagRun, Page, TriggerAnswer, TurnedAway
+from streamapp.airflow.port import AirflowUnavailable, Dag, DagRun, Page, TriggerAnswer, TurnedAway
 from streamapp.airflow.rest import RestApi
 from streamapp.clock import Clock
 
@@ -82,6 +82,10 @@ class ChosenAirflow:
     async def cancel(self, dag_id: str, run_id: str) -> None:
         """Set a run to failed, so that Airflow stops its tasks; a run that has ended or is gone stays as it is."""
         await (await self._choose()).cancel(dag_id, run_id)
+
+    async def dag(self, dag_id: str) -> Dag | None:
+        """What Airflow says of a DAG, or None when it says that there is none."""
+        return await (await self._choose()).dag(dag_id)
 
     async def health(self) -> str:
         """Airflow's version, once its database is healthy and the log-in works."""

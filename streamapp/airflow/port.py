@@ -1,4 +1,4 @@
-"""The port to Airflow: five verbs, every answer a type. Reads and writes nothing itself; adapters do."""
+"""The port to Airflow: a few verbs, every answer a type. Reads and writes nothing itself; adapters do."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,6 +95,16 @@ class TurnedAway:
 TriggerAnswer = Created | Exists | Refused | DagMissing | Uncertain | TurnedAway
 
 
+@dataclass(frozen=True, slots=True)
+class Dag:
+    """What Airflow says of a DAG."""
+
+    max_active_runs: int | None
+    """Runs of it that Airflow lets run at a time; None where it sets no number."""
+    paused: bool
+    """Whether its runs stay queued until a person unpauses it."""
+
+
 class AirflowPort(Protocol):
     """What streamapp asks of Airflow. Every verb but `trigger` raises `AirflowUnavailable` for want of an answer."""
 
@@ -115,6 +125,9 @@ class AirflowPort(Protocol):
 
     async def cancel(self, dag_id: str, run_id: str) -> None:
         """Set a run to failed, so that Airflow stops its tasks; a run that has ended or is gone stays as it is."""
+
+    async def dag(self, dag_id: str) -> Dag | None:
+        """What Airflow says of a DAG, or None when it says that there is none."""
 
     async def health(self) -> str:
         """Airflow's version, once its database is healthy and the log-in works."""

@@ -18,13 +18,14 @@ from streamapp.airflow.answers import (
     is_missing,
     is_stale_token,
     page_of,
+    parse_dag,
     parse_run,
     to_trigger_answer,
     was_started,
 )
 from streamapp.airflow.auth import Credentials
 from streamapp.airflow.connection import Connection, NoAnswer
-from streamapp.airflow.port import AirflowUnavailable, DagRun, Page, Refused, TriggerAnswer, TurnedAway, Uncertain
+from streamapp.airflow.port import AirflowUnavailable, Dag, DagRun, Page, Refused, TriggerAnswer, TurnedAway, Uncertain
 from streamapp.core.model import Reason
 
 _log = logging.getLogger(__name__)
@@ -130,6 +131,14 @@ class RestApi:
         answer = await self._send("PATCH", self._run(dag_id, run_id), content=_encode({"state": "failed"}))
         if not is_missing(answer, run_id):
             document_of(answer)
+
+    async def dag(self, dag_id: str) -> Dag | None:
+        """What Airflow says of a DAG, or None when it says that there is none."""
+        if not _DAG_ID.fullmatch(dag_id):
+            return None
+        answer = await self._send("GET", f"{self.root}/dags/{quote(dag_id, safe='')}")
+        # Nothing hangs on it, so any 404 will do: Airflow 2 names the DAG without quotes here.
+        return None if answer.status_code == 404 else parse_dag(document_of(answer))
 
     async def health(self) -> str:
         """Airflow's version, once its database is healthy and the log-in works.

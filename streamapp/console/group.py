@@ -1,6 +1,6 @@
 """One answer for all workers: reads this worker's partitions and asks the others for theirs. Writes nothing."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -113,12 +113,17 @@ class Group:
             "folds": {"open": now.folds_open, "acked": now.folds_acked},
             "commands": dict(now.phases),
             "airflow": {
-                "in_flight": now.in_flight,
-                "limit": now.limit,
+                "in_flight": now.airflow.in_flight,
+                "limit": now.airflow.limit,
+                "bound": now.airflow.bound,
+                "in_turns": now.airflow.in_turns,
+                "breaker": now.airflow.breaker,
+                "breaker_why": now.airflow.breaker_why or None,
                 "runs": dict(now.following.runs),
                 "missing": now.following.missing,
                 "unfollowed": now.following.unfollowed,
             },
+            "dags": {dag_id: asdict(dag) for dag_id, dag in now.dags.items()},
             "outcomes": {status.value: count for status, count in now.outcomes.items()},
             "passed_over": now.passed_over,
         }

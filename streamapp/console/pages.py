@@ -5,13 +5,14 @@ from datetime import timedelta
 
 from aiohttp import web
 
-from streamapp.airflow.limit import Limit
+from streamapp.airflow.guard import Guard
 from streamapp.clock import Clock
 from streamapp.console import answers, api, probes, views
 from streamapp.console.group import Group
 from streamapp.console.peers import Peers
 from streamapp.console.rendering import Html
 from streamapp.console.worker import Membership, Worker
+from streamapp.dispatch.dags import Dags
 from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
@@ -32,7 +33,8 @@ def register(
     folds: Folds,
     ready: Ready,
     gate: Gate,
-    limit: Limit,
+    guard: Guard,
+    dags: Dags,
     outcomes: OutcomeWatch,
     following: Callable[[], Following],
     passed_over: Callable[[], int],
@@ -50,7 +52,8 @@ def register(
         folds: What is being folded.
         ready: The index of what may run.
         gate: What holds the commands topic.
-        limit: Permits for requests to Airflow.
+        guard: What stands between the worker and Airflow.
+        dags: What is known of DAGs.
         outcomes: What stands before the way out.
         following: What the follower of runs knows.
         passed_over: How many records could not be read.
@@ -80,7 +83,8 @@ def register(
         folds=folds,
         ready=ready,
         gate=gate,
-        limit=limit,
+        guard=guard,
+        dags=dags,
         outcomes=outcomes,
         following=following,
         passed_over=passed_over,

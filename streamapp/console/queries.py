@@ -8,7 +8,7 @@ question is answered at a time, so that many readers slow each other down and no
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from sys import maxsize
 
 from streamapp.console.fields import Fields, command_fields, more_fields
@@ -16,7 +16,7 @@ from streamapp.console.reading import Reading, read
 from streamapp.console.worker import Worker
 from streamapp.core.effects import Queued, Settled
 from streamapp.core.model import Entry, Status
-from streamapp.core.waiting import waiting_for
+from streamapp.core.waiting import Surroundings, waiting_for
 from streamapp.dispatch.partition import Partition
 from streamapp.wire import rows
 
@@ -126,12 +126,17 @@ class Queries:
             )
 
     def _fields(self, found: Iterable[tuple[Partition, Entry]]) -> list[Fields]:
-        running, now = self._worker.following().runs, self._worker.clock.now()
+        now, figures = self._worker.clock.now(), self._worker.figures()
+        outage = None if figures.airflow.breaker == "closed" else figures.airflow.breaker_why
 
         def sentence(partition: Partition, entry: Entry) -> str | None:
             head = None if entry.key is None else partition.head(entry.key)
             dag = entry.policy.dag_id if entry.policy else ""
-            return waiting_for(entry, head=head, running=running.get(dag, 0), now=now)
+            stands = figures.dags.get(dag)
+            around = Surroundings(outage=outage)
+            if stands is not None:
+                around = replace(around, running=stands.outstanding, cap=stands.cap, paused=stands.paused)
+            return waiting_for(entry, head=head, around=around, now=now)
 
         return [command_fields(entry, sentence(partition, entry)) for partition, entry in found]
 

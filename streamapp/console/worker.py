@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from streamapp.airflow.limit import Limit
+from streamapp.airflow.guard import Guard
 from streamapp.clock import Clock
+from streamapp.dispatch.dags import Dags
 from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
 from streamapp.dispatch.ready import Ready
-from streamapp.observe.figures import Figures, Following
+from streamapp.observe.figures import AirflowFigures, DagFigures, Figures, Following
 from streamapp.observe.health import Progress
 from streamapp.observe.outcomes import OutcomeWatch
 from streamapp.routes import Routes
@@ -49,7 +50,8 @@ class Worker:
     folds: Folds
     ready: Ready
     gate: Gate
-    limit: Limit
+    guard: Guard
+    dags: Dags
     outcomes: OutcomeWatch
     following: Callable[[], Following]
     passed_over: Callable[[], int]
@@ -57,6 +59,34 @@ class Worker:
     routes: Routes
     untaken: Callable[[], Mapping[str, timedelta]] = dict
     _progress: Progress = field(default_factory=Progress)
+
+    def _airflow(self) -> AirflowFigures:
+        limit, breaker = self.guard.limit, self.guard.breaker
+        return AirflowFigures(
+            in_flight=limit.in_flight,
+            limit=limit.limit,
+            bound=limit.bound,
+            in_turns=limit.in_turns,
+            latency=limit.gradient.recent,
+            latency_before=limit.gradient.before,
+            breaker=breaker.state.value,
+            breaker_why=breaker.why,
+            outages=breaker.opened,
+        )
+
+    def _dags(self) -> dict[str, DagFigures]:
+        known = self.dags.known
+        found = {}
+        for dag_id, now in self.ready.by_dag.items():
+            said = known.get(dag_id)
+            found[dag_id] = DagFigures(
+                queued=now.queued,
+                outstanding=now.outstanding,
+                cap=now.cap,
+                paused=said is not None and said.paused,
+                missing=dag_id in known and said is None,
+            )
+        return found
 
     def figures(self) -> Figures:
         """The worker as it now is."""
@@ -75,8 +105,8 @@ class Worker:
             folds_open=folds.open,
             folds_acked=folds.acked,
             phases=self.ready.figures,
-            in_flight=self.limit.in_flight,
-            limit=self.limit.limit,
+            airflow=self._airflow(),
+            dags=self._dags(),
             following=self.following(),
             held=tuple(sorted(self.gate.reasons)),
             passed_over=self.passed_over(),

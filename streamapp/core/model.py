@@ -89,6 +89,15 @@ class OnFailure(StrEnum):
     """The key is held until an operator acts."""
 
 
+class Paused(StrEnum):
+    """What happens to a command whose DAG is paused."""
+
+    WAIT = "wait"
+    """Its run is created and stays queued in Airflow, up to the DAG's cap; further commands wait here."""
+    REJECT = "reject"
+    """It is rejected."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """How one command is run; fixed when the command is accepted and stored with it."""
@@ -111,8 +120,9 @@ class Policy:
     """How long after its acceptance it may still start; a command's own time goes before."""
     dedupe_for: timedelta | None = None
     """How long it is remembered after its end; None: as long as the settings say."""
-    max_in_flight: int = 16
-    """Runs of the DAG outstanding in Airflow at a time."""
+    max_in_flight: int | None = None
+    """Runs of the DAG outstanding in Airflow at a time; None: as many as the DAG's own `max_active_runs`."""
+    paused: Paused = Paused.WAIT
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fnmatch import translate
 
-from streamapp.core.model import OnFailure, Ordering, Policy, Reason
+from streamapp.core.model import OnFailure, Ordering, Paused, Policy, Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,9 @@ class Route:
     retry_on: frozenset[Reason] = frozenset({Reason.RUN_FAILED, Reason.RUN_NOT_STARTED})
     not_before: timedelta | None = None
     deadline: timedelta | None = None
-    max_in_flight: int = 16
     dedupe_for: timedelta | None = None
+    max_in_flight: int | None = None
+    paused: Paused = Paused.WAIT
     _pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -48,6 +49,7 @@ class Route:
             deadline=self.deadline,
             max_in_flight=self.max_in_flight,
             dedupe_for=self.dedupe_for,
+            paused=self.paused,
         )
 
     def why_not(self, command: str) -> str | None:

@@ -17,6 +17,7 @@ from sortedcontainers import SortedDict
 from streamapp.clock import Clock
 from streamapp.core.effects import Scope
 from streamapp.core.model import Entry, Source, Status
+from streamapp.dispatch.dags import UNKNOWN_CAP
 from streamapp.dispatch.stops import Stops
 
 OVERDUE_AGAIN_AFTER = timedelta(seconds=10)
@@ -49,6 +50,18 @@ STARTING = frozenset({Phase.QUEUED, Phase.BUSY, Phase.REPORTED, Phase.BACKING_OF
 """What counts against the bound: all that is neither running nor put off by its producer or its policy."""
 
 
+@dataclass(frozen=True, slots=True)
+class DagFigures:
+    """How a DAG stands on this worker."""
+
+    queued: int
+    """Commands that could start if there were room."""
+    outstanding: int
+    """Runs that are asked for or have not ended."""
+    cap: int
+    """How many of them there may be: this worker's share."""
+
+
 @dataclass(slots=True, eq=False)
 class Note:
     """One entry in the index."""
@@ -56,8 +69,8 @@ class Note:
     source: Source
     key: bytes | None
     dag_id: str
-    cap: int
-    """Runs of the DAG that may be outstanding."""
+    cap: int | None
+    """Runs of the DAG that may be outstanding; None: as many as the DAG itself says."""
     phase: Phase
     run_attempt: int
     ending: bool
@@ -79,13 +92,17 @@ class Note:
 class Ready:
     """What may run now, what may run later, and what is running."""
 
-    def __init__(self, clock: Clock, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, clock: Clock, wake: Callable[[], None], cap_of: Callable[[str], int] = lambda _: UNKNOWN_CAP
+    ) -> None:
         """Build an empty index.
 
         Args:
             clock: For `not_before`, retries and deadlines.
             wake: Called when there may be something new to take.
+            cap_of: Runs of a DAG that may be outstanding, where its route does not say.
         """
+        self._cap_of = cap_of
         self._clock = clock
         self._wake = wake
         self._notes: dict[Place, Note] = {}
@@ -184,6 +201,16 @@ class Ready:
     def waits_for(self, dag_id: str) -> bool:
         """Whether something of this DAG may run and does not: there is no room for it, or no permit."""
         return dag_id in self._queues
+
+    @property
+    def dags(self) -> set[str]:
+        """The DAGs that have something to start or to wait for."""
+        return {*self._queues, *self._outstanding}
+
+    @property
+    def by_dag(self) -> dict[str, DagFigures]:
+        """How these DAGs stand."""
+        return {dag_id: self._figures_of(dag_id) for dag_id in sorted(self.dags)}
 
     def take(self) -> Note | None:
         """The next dispatch, from the DAGs in turn."""
@@ -324,9 +351,17 @@ class Ready:
                 return dag
         return None
 
+    def _figures_of(self, dag_id: str) -> DagFigures:
+        queue = self._queues.get(dag_id, ())
+        cap = self._cap(queue[0]) if queue else self._share_of(self._cap_of(dag_id))
+        return DagFigures(queued=len(queue), outstanding=self._outstanding[dag_id], cap=cap)
+
     def _overdue(self, note: Note) -> bool:
         return note.deadline is not None and note.deadline <= self._clock.now()
 
     def _cap(self, note: Note) -> int:
+        return self._share_of(self._cap_of(note.dag_id) if note.cap is None else note.cap)
+
+    def _share_of(self, cap: int) -> int:
         owned, total = self._share
-        return max(1, note.cap * owned // total)
+        return max(1, cap * owned // total)

@@ -23,7 +23,7 @@ from streamapp.airflow.port import (
 )
 from streamapp.clock import Clock
 from streamapp.core.key import show_key
-from streamapp.core.model import Entry, Outcome, Reason, RunState, Source, Status, Timings
+from streamapp.core.model import Entry, Outcome, Paused, Reason, RunState, Source, Status, Timings
 from streamapp.core.run_id import params_digest, run_id
 
 _log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class Trigger:
             memory = self._memories[entry.source] = _Memory(attempt)
         memory.tries += 1
         try_ = _Try(self, entry, memory)
-        answer = await (try_.settle() if entry.settling else try_.ask())
+        answer = await (try_.settle() if entry.settling else try_.begin())
         if isinstance(answer, Outcome) and self._memories.get(entry.source) is memory:  # not what was inherited since
             self.forget(entry.source)
         return answer
@@ -126,6 +126,7 @@ class _Try:
         self._entry = entry
         self._memory = memory
         self._dag_id = entry.policy.dag_id
+        self._rejects_paused = entry.policy.paused is Paused.REJECT
         self._params = entry.params
         self._run_id = run_id(trigger.app_id, entry.id, entry.round, entry.run_attempt)
         self._mark = {
@@ -141,6 +142,18 @@ class _Try:
             "correlation_id": entry.correlation_id,
             "digest": params_digest(entry.params),
         }
+
+    async def begin(self) -> Outcome | Postponed:
+        """Ask for the run, unless the DAG is paused and the command must not wait for it."""
+        if self._rejects_paused and not self._memory.existed:
+            try:
+                dag = await self._airflow.dag(self._dag_id)
+            except AirflowUnavailable as error:
+                return self._postponed(str(error))
+            if dag is not None and dag.paused:
+                detail = f"the DAG {self._dag_id} is paused, and its commands are not to wait"
+                return self._refused(Reason.REFUSED_BY_AIRFLOW, detail)
+        return await self.ask()
 
     async def ask(self) -> Outcome | Postponed:
         """Ask Airflow for the run, and settle what its answer leaves open."""

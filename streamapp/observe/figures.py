@@ -24,6 +24,44 @@ class Following:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AirflowFigures:
+    """How the way to Airflow stands."""
+
+    in_flight: int = 0
+    """Requests that hold a permit."""
+    limit: int = 0
+    """Permits of this worker just now."""
+    bound: int = 0
+    """The most it may have."""
+    in_turns: bool = False
+    """Whether the workers take turns."""
+    latency: float | None = None
+    """Of triggers, in seconds: the median of the last decision about the limit."""
+    latency_before: float | None = None
+    """The same under the limit that it was compared with."""
+    breaker: str = "closed"
+    breaker_why: str = ""
+    """What failed, or why Airflow is not well."""
+    outages: int = 0
+    """How often it was found to be down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DagFigures:
+    """How a DAG stands on this worker."""
+
+    queued: int
+    """Commands that could start if there were room."""
+    outstanding: int
+    """Runs that are asked for or have not ended."""
+    cap: int
+    """How many of them there may be: this worker's share."""
+    paused: bool = False
+    missing: bool = False
+    """Whether Airflow does not have it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """What a worker knows of itself at one moment."""
 
@@ -51,10 +89,9 @@ class Figures:
     """Since the worker's start."""
     phases: Mapping[str, int] = field(default_factory=dict)
     """Commands in the index of what may run, by phase."""
-    in_flight: int = 0
-    """Requests to Airflow that hold a permit."""
-    limit: int = 0
-    """Permits of this worker."""
+    airflow: AirflowFigures = AirflowFigures()
+    dags: Mapping[str, DagFigures] = field(default_factory=dict)
+    """DAGs with something to start or to wait for."""
     following: Following = field(default_factory=Following)
     held: tuple[str, ...] = ()
     """Why the commands topic is not read just now; empty while it is."""

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from streamapp.observe.figures import Figures
+from streamapp.observe.figures import AirflowFigures, DagFigures, Figures
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -36,8 +36,8 @@ class Metrics(Collector):
         for phase, count in now.phases.items():
             phases.add_metric([phase], count)
         yield phases
-        yield _gauge("airflow_permits_in_flight", "Requests to Airflow that hold a permit.", now.in_flight)
-        yield _gauge("airflow_permits", "Permits of this worker.", now.limit)
+        yield from _airflow(now.airflow)
+        yield from _dags(now.dags)
         followed = GaugeMetricFamily("streamapp_runs_followed", "Runs that this worker watches.", labels=["dag_id"])
         for dag_id, count in now.following.runs.items():
             followed.add_metric([dag_id], count)
@@ -68,6 +68,41 @@ class Metrics(Collector):
         for status, count in now.outcomes.items():
             outcomes.add_metric([status.value], count)
         yield outcomes
+
+
+def _airflow(now: AirflowFigures) -> Iterator[Metric]:
+    yield _gauge("airflow_permits_in_flight", "Requests to Airflow that hold a permit.", now.in_flight)
+    yield _gauge("airflow_permits", "Permits of this worker, just now.", now.limit)
+    yield _gauge("airflow_permits_bound", "The most permits this worker may have.", now.bound)
+    yield _gauge("airflow_turns", "1 while the workers take turns at Airflow.", int(now.in_turns))
+    latency = GaugeMetricFamily(
+        "streamapp_airflow_latency_seconds",
+        "Median of triggers under the present limit, and under the one it was compared with.",
+        labels=["limit"],
+    )
+    for label, seconds in (("present", now.latency), ("compared", now.latency_before)):
+        if seconds is not None:
+            latency.add_metric([label], seconds)
+    yield latency
+    breaker = GaugeMetricFamily("streamapp_airflow_breaker", "1 for the state that it is in.", labels=["state"])
+    breaker.add_metric([now.breaker], 1)
+    yield breaker
+    yield _counter("airflow_outages", "How often Airflow was found to be down.", now.outages)
+
+
+def _dags(dags: Mapping[str, DagFigures]) -> Iterator[Metric]:
+    families = (
+        ("dag_queued", "Commands that could start if there were room.", lambda now: now.queued),
+        ("dag_outstanding", "Runs that are asked for or have not ended.", lambda now: now.outstanding),
+        ("dag_cap", "Runs that may be outstanding: this worker's share.", lambda now: now.cap),
+        ("dag_paused", "1 for a DAG that is paused in Airflow.", lambda now: int(now.paused)),
+        ("dag_missing", "1 for a DAG that Airflow does not have.", lambda now: int(now.missing)),
+    )
+    for name, text, read in families:
+        family = GaugeMetricFamily(f"streamapp_{name}", text, labels=["dag_id"])
+        for dag_id, now in dags.items():
+            family.add_metric([dag_id], read(now))
+        yield family
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -26,6 +26,7 @@ from streamapp.core.model import (
     OnFailure,
     Ordering,
     Original,
+    Paused,
     Policy,
     Reason,
     Reopens,
@@ -221,7 +222,7 @@ def parse_row(data: bytes) -> Row:
 
 
 def _policy(policy: Policy | None) -> dict[str, Any] | None:
-    """What is at its default and unknown to version 1 is left out, so that most rows stay small, and readable to it."""
+    """What is at its default and unknown to version 1 is left out, so that rows stay small."""
     if policy is None:
         return None
     fields: dict[str, Any] = {
@@ -230,8 +231,11 @@ def _policy(policy: Policy | None) -> dict[str, Any] | None:
         "on_failure": policy.on_failure,
         "max_attempts": policy.max_attempts,
         "retry_delay": policy.retry_delay // MILLISECOND,
-        "max_in_flight": policy.max_in_flight,
     }
+    if policy.max_in_flight is not None:
+        fields["max_in_flight"] = policy.max_in_flight
+    if policy.paused is not _DEFAULTS.paused:
+        fields["paused"] = policy.paused
     if policy.retry_on != _DEFAULTS.retry_on:
         fields["retry_on"] = sorted(policy.retry_on)
     for name in _SINCE_2:
@@ -253,16 +257,18 @@ def _parse_policy(fields: dict[str, Any] | None) -> Policy | None:
         on_failure=OnFailure(fields["on_failure"]),
         max_attempts=fields["max_attempts"],
         retry_delay=timedelta(milliseconds=fields["retry_delay"]),
-        max_in_flight=fields["max_in_flight"],
+        max_in_flight=fields.get("max_in_flight"),
+        paused=Paused(fields.get("paused", Paused.WAIT)),
         **given,
     )
 
 
 def _version(fields: dict[str, Any]) -> int:
     """The first version that reads a row rightly."""
-    policy = fields["policy"] or {}
+    policy = fields["policy"]
     new = fields["refused"] or fields["reopens"] or fields["answers"]
-    return 2 if new or len(policy) > _FIELDS_OF_1 else 1
+    unknown = policy is not None and (len(policy) > _FIELDS_OF_1 or "max_in_flight" not in policy)
+    return 2 if new or unknown else 1
 
 
 def _standing(standing: Standing) -> dict[str, Any]:

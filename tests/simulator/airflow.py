@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from streamapp.airflow.port import (
     AirflowUnavailable,
     Created,
+    Dag,
     DagMissing,
     DagRun,
     DagRunState,
@@ -89,6 +90,7 @@ class Airflow:
         """POSTs that have left and not landed, for each run id."""
         self.outage_until = 0
         self.missing_until: dict[str, int] = {}
+        self.paused_until: dict[str, int] = {}
         self.mended_at = 0
 
     def now(self) -> datetime:
@@ -141,6 +143,11 @@ class Airflow:
         active = [run for run in self.runs.values() if run.dag_id in dag_ids and not run.state.ended]
         found = sorted((run for run in active if since is None or run.created_at >= since), key=lambda r: r.created_at)
         return Page([run.shown() for run in found[:PAGE]], more=len(found) > PAGE)
+
+    def dag(self, dag_id: str) -> Dag | None:
+        if self.missing_until.get(dag_id, 0) > self._world.now:
+            return None
+        return Dag(max_active_runs=2, paused=self.paused_until.get(dag_id, 0) > self._world.now)
 
     def any_task_started(self, dag_id: str, run_id: str) -> bool:
         run = self.runs.get((dag_id, run_id))
@@ -280,8 +287,12 @@ class Port:
     async def cancel(self, dag_id: str, run_id: str) -> None:
         await self._read(partial(self._airflow.cancel, dag_id, run_id))
 
+    async def dag(self, dag_id: str) -> Dag | None:
+        self._world.idle(3)
+        return await self._read(partial(self._airflow.dag, dag_id))
+
     async def health(self) -> str:
-        return "simulated"
+        return await self._read(lambda: "simulated")
 
     async def close(self) -> None:
         """Nothing to close."""

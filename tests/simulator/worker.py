@@ -17,12 +17,15 @@ from faust.types import TP
 from streamapp.agents import follower as timers
 from streamapp.agents import pruner, rebalance, sink
 from streamapp.agents.parts import Parts
+from streamapp.airflow.breaker import Breaker
+from streamapp.airflow.guard import Guard
 from streamapp.airflow.limit import Limit
 from streamapp.application import waits_for_end
 from streamapp.core.effects import OfDag, OfKey
 from streamapp.core.errors import Unsafe
 from streamapp.core.events import Event, Instructed, Observed
 from streamapp.core.model import Instruction, Outcome, Source, Standing
+from streamapp.dispatch.dags import Dags
 from streamapp.dispatch.follow import Follower
 from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
@@ -64,6 +67,7 @@ HEARTBEAT_MS = 3000
 COMMIT_MS = 1500
 TIMER_MS = 300
 PRUNE_MS = 700
+LEARN_MS = 2000
 
 
 class Left(BaseException):
@@ -116,10 +120,13 @@ class Worker:
     def _new_parts(self, world: "World") -> Parts:
         port = Port(world.airflow, self, world)
         outlet = Outlet(self, world)
-        ready = Ready(self.clock, wake=self._wake)
+        limit = Limit(PERMITS, self.clock, self._wake)
+        guard = Guard(port, limit, Breaker(), self.clock, self._wake)
+        dags = Dags(guard.reading, self.clock, wanted=lambda: ready.dags, changed=self._wake)
+        ready = Ready(self.clock, self._wake, dags.cap)
         report = self._stopping_at_failure(outlet.report)
         runs = Follower(
-            port,
+            guard.reading,
             self.clock,
             report=report,
             app_id=APP,
@@ -128,7 +135,7 @@ class Worker:
             is_waited_for=lambda entry: waits_for_end(entry, self.parts),
         )
         trigger = Trigger(
-            port,
+            guard.starting,
             self.clock,
             app_id=APP,
             dag_missing_grace=DAG_MISSING_GRACE,
@@ -147,7 +154,9 @@ class Worker:
             folds=folds,
             ready=ready,
             gate=Gate(hold=self._hold, release=self._release),
-            limit=Limit(PERMITS),
+            limit=limit,
+            guard=guard,
+            dags=dags,
             trigger=trigger,
             follower=runs,
             reconciler=Reconciler(
@@ -296,9 +305,11 @@ class Worker:
         rebalance.take_over(self.app, self.parts)
         if not self._following:
             self._following = True
-            follower, reconciler = self.parts.follower, self.parts.reconciler
-            for work in (follower.run(), follower.watch_hints(), reconciler.run(), reconciler.look_up_unknown()):
+            follower, reconciler, guard = self.parts.follower, self.parts.reconciler, self.parts.guard
+            looks = reconciler.run(), reconciler.look_up_unknown()
+            for work in (follower.run(), follower.watch_hints(), *looks, guard.watch()):
                 self.world.scheduler.spawn(self, work)
+            self._learn()
         self._fetch_soon()
 
     # Reading
@@ -433,7 +444,7 @@ class Worker:
     def _wake(self) -> None:
         if sink.available(self.parts):
             self._plan("sink", self.world.delay(4), self._start_one)
-        if self.parts.ready._later or self.parts.ready._deadlines:
+        if self.parts.ready._later or self.parts.ready._deadlines or self.parts.limit.in_turns:
             self._plan("timers", TIMER_MS, self._let_time_pass)
 
     def _let_time_pass(self) -> None:
@@ -441,6 +452,12 @@ class Worker:
         timers.let_time_pass(self.parts)
         self.parts.measure()
         self._wake()
+
+    def _learn(self) -> None:
+        """Look at a DAG now and then."""
+        self.world.after(LEARN_MS, self, self._learn)
+        self.world.idle()
+        self.world.scheduler.spawn(self, self.parts.dags.look())
 
     def _start_one(self) -> None:
         if sink.available(self.parts):

@@ -68,7 +68,7 @@ class Fault:
 
 
 class FakeAirflow:
-    """The server. Operations: login, trigger, get, list, tasks, patch, delete, clear, dags, health, version.
+    """The server. Operations: login, trigger, get, list, tasks, patch, delete, clear, dag, dags, health, version.
 
     Attributes:
         runs: The runs and DAGs, with settings for how they run.
@@ -221,6 +221,7 @@ class FakeAirflow:
             ("GET", "/api/v2/version", "version", self._version),
             ("GET", "/api/v2/monitor/health", "health", self._health),
             ("GET", "/api/v2/dags", "dags", self._dags),
+            ("GET", "/api/v2/dags/{dag_id}", "dag", self._dag),
             ("POST", "/api/v2/dags/~/dagRuns/list", "list", self._list),
             ("POST", "/api/v2/dags/{dag_id}/dagRuns", "trigger", self._trigger),
             ("GET", run, "get", self._get),
@@ -349,6 +350,12 @@ class FakeAirflow:
         dags = [{"dag_id": dag.dag_id, "is_paused": dag.paused} for dag in self.runs.dags.values()]
         limit = int(request.query.get("limit", "50"))
         return web.json_response({"dags": dags[:limit], "total_entries": len(dags)})
+
+    async def _dag(self, request: web.Request) -> web.Response:
+        dag = self.runs.dags.get(request.match_info["dag_id"])
+        if dag is None:
+            raise Problem(404, f"The Dag with ID: `{request.match_info['dag_id']}` was not found")
+        return web.json_response(dag.document())
 
     async def _trigger(self, request: web.Request) -> web.Response:
         body = await _body(request, "trigger")

@@ -53,6 +53,10 @@ class FakeDag:
     """With False its runs fail, and no task was ever started."""
     max_active_runs: int = 16
 
+    def document(self) -> dict[str, Any]:
+        """What both versions of the API show of it, and is asked for."""
+        return {"dag_id": self.dag_id, "is_paused": self.paused, "max_active_runs": self.max_active_runs}
+
 
 @dataclass
 class FakeRun:

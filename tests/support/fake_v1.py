@@ -37,6 +37,7 @@ class FakeV1:
         run = "/api/v1/dags/{dag_id}/dagRuns/{run_id}"
         return [
             ("GET", "/api/v1/health", "health", self._health),
+            ("GET", "/api/v1/dags/{dag_id}", "dag", self._dag),
             ("POST", "/api/v1/dags/~/dagRuns/list", "list", self._list),
             ("POST", "/api/v1/dags/{dag_id}/dagRuns", "trigger", self._trigger),
             ("GET", run, "get", self._get),
@@ -64,6 +65,13 @@ class FakeV1:
             name: {"status": "healthy"} for name in ("metadatabase", "scheduler", "triggerer")
         }
         return web.json_response(parts | {"dag_processor": {"status": None}})
+
+    async def _dag(self, request: web.Request) -> web.Response:
+        dag = self._runs.dags.get(request.match_info["dag_id"])
+        if dag is None:
+            name = request.match_info["dag_id"]
+            raise Problem(404, f"The DAG with dag_id: {name} was not found", "DAG not found")
+        return web.json_response(dag.document())
 
     async def _trigger(self, request: web.Request) -> web.Response:
         body, dag_id = await request.json(), request.match_info["dag_id"]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from streamapp.airflow.port import AirflowUnavailable, Created, DagRun, DagRunState, Exists, Page, TriggerAnswer
+from streamapp.airflow.port import AirflowUnavailable, Created, Dag, DagRun, DagRunState, Exists, Page, TriggerAnswer
 from streamapp.clock import Clock
 
 
@@ -22,6 +22,7 @@ class MemoryAirflow:
         down: Why nothing answers; a verb's name in `broken` breaks that one alone.
         unstarted: Ids of runs in which no task ever started.
         page: Active runs in one answer.
+        dags: What it says of DAGs.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -33,6 +34,7 @@ class MemoryAirflow:
         self.broken: set[str] = set()
         self.unstarted: set[str] = set()
         self.page = 100
+        self.dags: dict[str, Dag] = {}
 
     # What tests do
 
@@ -93,6 +95,10 @@ class MemoryAirflow:
         run = self.runs.get((dag_id, run_id))
         if run is not None and not run.state.ended:
             self.end(dag_id, run_id, DagRunState.FAILED)
+
+    async def dag(self, dag_id: str) -> Dag | None:
+        self._called("dag", dag_id)
+        return self.dags.get(dag_id)
 
     async def health(self) -> str:
         self._called("health")

@@ -1,0 +1,198 @@
+"""Stands between the worker and Airflow: permits, latencies, the breaker. Reads every answer, sends only what may go.
+
+Two ways lead through it. Who starts runs holds a permit already, for a whole try; everybody else takes one for each
+request, and waits for it. Both tell the limit and the breaker how requests end.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from datetime import datetime
+from typing import Any, TypeVar
+
+from streamapp.airflow.breaker import Breaker, BreakerState
+from streamapp.airflow.limit import Limit
+from streamapp.airflow.port import (
+    AirflowPort,
+    AirflowUnavailable,
+    Created,
+    Dag,
+    DagRun,
+    Page,
+    TriggerAnswer,
+    TurnedAway,
+    Uncertain,
+)
+from streamapp.clock import Clock
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+LISTS = "lists of runs"
+
+
+class Guard:
+    """What all requests of a worker have in common.
+
+    Args:
+        airflow: Where they go.
+        limit: Permits.
+        breaker: Whether Airflow is down.
+        clock: For latencies, and for pauses between questions how Airflow is.
+        wake: Called when runs may be started again.
+    """
+
+    def __init__(
+        self,
+        airflow: AirflowPort,
+        limit: Limit,
+        breaker: Breaker,
+        clock: Clock,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.airflow = airflow
+        self.limit = limit
+        self.breaker = breaker
+        self.clock = clock
+        self._wake = wake
+        self._doubt = asyncio.Event()
+        self._failing: set[str] = set()
+        """What failed last time: that it fails again says nothing of how much is in flight."""
+
+    @property
+    def starting(self) -> "GuardedAirflow":
+        """For who holds a permit."""
+        return GuardedAirflow(self, nullcontext)
+
+    @property
+    def reading(self) -> "GuardedAirflow":
+        """For who holds none."""
+        return GuardedAirflow(self, self.limit.reading)
+
+    @property
+    def opens(self) -> bool:
+        """Whether a run may be started now, as far as Airflow goes."""
+        return self.breaker.passes and self.limit.free
+
+    async def watch(self) -> None:
+        """Ask how Airflow is while it may be down; for ever."""
+        while True:
+            await self._doubt.wait()
+            self._doubt.clear()
+            while not self.breaker.passes:
+                await self._ask_health()
+
+    def note_answer(self, subject: str) -> None:
+        """A request was answered."""
+        self._failing.discard(subject)
+        self.breaker.answered(subject)
+
+    def note_failure(self, subject: str, why: str) -> bool:
+        """A request failed; answers whether the same had not failed just before."""
+        new = subject not in self._failing
+        self._failing.add(subject)
+        if self.breaker.failed(subject, why, self.clock.monotonic()):
+            self._doubt.set()
+        return new
+
+    async def _ask_health(self) -> None:
+        breaker = self.breaker
+        if breaker.pause:
+            await self.clock.sleep(breaker.pause)
+        suspected = breaker.state is BreakerState.SUSPECTED
+        why = breaker.why
+        try:
+            async with self.limit.reading():
+                await self.airflow.health()
+        except AirflowUnavailable as error:
+            breaker.is_not_well(str(error))
+            if suspected:
+                text = "Airflow is down, nothing is sent until it is well again: %s"
+                _log.warning(text, breaker.why, extra={"action": "airflow_down"})
+            return
+        breaker.is_well(self.clock.monotonic())
+        if suspected:
+            _log.warning("Airflow is well, but not all it was asked for: %s", why, extra={"action": "airflow_blamed"})
+        else:
+            self.limit.restart()
+            _log.warning("Airflow is well again", extra={"action": "airflow_back"})
+        self._wake()
+
+
+class GuardedAirflow:
+    """The port to Airflow, guarded.
+
+    Args:
+        guard: What all have in common.
+        permit: Takes a permit, and gives it back.
+    """
+
+    def __init__(self, guard: Guard, permit: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+        self._guard = guard
+        self._permit = permit
+        self._airflow = guard.airflow
+
+    async def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> TriggerAnswer:
+        """Ask for a run; never raises for what Airflow or the network does."""
+        guard, limit, clock = self._guard, self._guard.limit, self._guard.clock
+        if not guard.breaker.passes:
+            return TurnedAway(f"Airflow is down: {guard.breaker.why}")
+        async with self._permit():
+            began, era, full = clock.monotonic(), limit.gradient.era, limit.in_flight >= limit.limit
+            answer = await self._airflow.trigger(dag_id, run_id, conf)
+            now = clock.monotonic()
+        if isinstance(answer, Uncertain | TurnedAway):
+            if guard.note_failure(dag_id, answer.detail):
+                limit.gradient.failed(now - began, now)
+            return answer
+        guard.note_answer(dag_id)
+        if full and era == limit.gradient.era and isinstance(answer, Created):
+            limit.gradient.sample(now - began, now)
+        return answer
+
+    async def get(self, dag_id: str, run_id: str) -> DagRun | None:
+        """A run, or None when Airflow surely has none of this id."""
+        return await self._read(dag_id, lambda: self._airflow.get(dag_id, run_id))
+
+    async def list_ended(self, dag_ids: Collection[str], since: datetime) -> Sequence[DagRun]:
+        """All runs of these DAGs that ended at `since` or later, oldest end first."""
+        return await self._read(LISTS, lambda: self._airflow.list_ended(dag_ids, since))
+
+    async def list_active(self, dag_ids: Collection[str] | None, since: datetime | None) -> Page:
+        """Queued and running runs, a page of them."""
+        return await self._read(LISTS, lambda: self._airflow.list_active(dag_ids, since))
+
+    async def any_task_started(self, dag_id: str, run_id: str) -> bool:
+        """Whether at least one task of the run was ever started; True when Airflow can no longer tell."""
+        return await self._read(dag_id, lambda: self._airflow.any_task_started(dag_id, run_id))
+
+    async def cancel(self, dag_id: str, run_id: str) -> None:
+        """Set a run to failed, so that Airflow stops its tasks; a run that has ended or is gone stays as it is."""
+        await self._read(dag_id, lambda: self._airflow.cancel(dag_id, run_id))
+
+    async def dag(self, dag_id: str) -> Dag | None:
+        """What Airflow says of a DAG, or None when it says that there is none."""
+        return await self._read(dag_id, lambda: self._airflow.dag(dag_id))
+
+    async def health(self) -> str:
+        """Airflow's version, once its database is healthy and the log-in works."""
+        return await self._read("health", self._airflow.health)
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._airflow.close()
+
+    async def _read(self, subject: str, ask: Callable[[], Awaitable[T]]) -> T:
+        guard = self._guard
+        async with self._permit():
+            if not guard.breaker.passes:
+                raise AirflowUnavailable(f"Airflow is down: {guard.breaker.why}")
+            try:
+                answer = await ask()
+            except AirflowUnavailable as error:
+                guard.note_failure(subject, str(error))
+                raise
+        guard.note_answer(subject)
+        return answer
