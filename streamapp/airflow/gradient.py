@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median
 
-WINDOW_SAMPLES = 10
+WINDOW_SAMPLES = 50
 """Requests in a decision, at least: a median of fewer follows every hiccup of Airflow's scheduler."""
 WINDOW = timedelta(seconds=1.5)
 """A decision takes at least as long: hiccups are correlated in time."""
@@ -28,14 +28,20 @@ WORTH = 0.08
 """What one more in flight must add to the throughput; less where it is one of many."""
 CHECK_EVERY = timedelta(seconds=30)
 """How often one less is tried: Airflow's own work may leave less for requests than before."""
-STALE_AFTER = timedelta(seconds=15)
+STALE_AFTER = timedelta(minutes=1)
 """Latencies this far apart are not compared."""
 USELESS_FOR = (timedelta(seconds=15), timedelta(minutes=10))
 """For how long a number that was of no use is not tried again: at first, doubling to at most."""
 HARMFUL_FOR = (timedelta(minutes=10), timedelta(hours=2))
 """The same for a number under which requests failed: on SQLite each trial costs an answer 500."""
-SLOW_FACTOR = 10.0
-"""A failure is one of too many requests where it took so many times as long as others do; a defect answers fast."""
+SLOW = timedelta(seconds=2)
+"""A failure that took longer is one of too many requests; a defect answers fast. SQLite gives a lock up after 5 s."""
+REST = 2.0
+"""After such a failure in turns nothing is begun for so many times as long: requests that wait for each other's locks
+would outlast all turns, and each new one would join them."""
+WORTH_AMONG_OTHERS = 0.4
+"""With other workers, one more must add this part of what it would where a server scales: else each of them would take
+more only because the others do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,7 @@ class Gradient:
         self._since: float | None = None
         self._compare: _Level | None = None
         self._check_at = 0.0
+        self._rest_until = 0.0
         self._barred: dict[int, _Barred] = {}
         self.recent: float | None = None
         """How long requests took in the last decision, in seconds; None before the first."""
@@ -96,6 +103,7 @@ class Gradient:
         """
         if (bound, others) != (self._bound, self._others):
             in_turns = self._number == 0 and others > 0
+            self._rest_until = self._rest_until if in_turns else 0.0
             self._bound, self._others = bound, others
             self._barred = {number: barred for number, barred in self._barred.items() if in_turns and number == 1}
             self._go(0 if in_turns else 1)
@@ -103,6 +111,7 @@ class Gradient:
     def restart(self) -> None:
         """Begin with one again, after an outage; what failed then says nothing of any number."""
         self._barred.clear()
+        self._rest_until = 0.0
         self._go(1)
 
     def sample(self, seconds: float, now: float) -> None:
@@ -113,14 +122,27 @@ class Gradient:
         if self._enough(now):
             self._decide(_Level(self.number, median(self._samples), now))
 
-    def failed(self, seconds: float, now: float) -> None:
-        """A request failed as requests do where there are too many."""
-        usual = self.recent if self.recent is not None else FINEST.total_seconds()
-        slow = seconds > max(usual * SLOW_FACTOR, 1.0)
+    def failed(self, seconds: float, now: float, *, again: bool = False) -> None:
+        """A request failed as requests do where there are too many.
+
+        Args:
+            seconds: How long it took.
+            now: On the monotonic clock.
+            again: Whether the same failed before: unless it took long, it has a defect of its own.
+        """
+        slow = seconds > SLOW.total_seconds()
+        if again and not slow:
+            return
         lowest = 0 if slow and self._others > 0 else 1
         if self.number > lowest:
             self._bar(self.number, now, HARMFUL_FOR if slow else USELESS_FOR)
             self._go(max(lowest, self.number // 2))
+        if self.number == 0:
+            self._rest_until = now + seconds * REST
+
+    def rests(self, now: float) -> bool:
+        """Whether nothing is to be begun, so that what stands in each other's way comes to its end."""
+        return now < self._rest_until
 
     # Inside
 
@@ -128,30 +150,37 @@ class Gradient:
         assert self._since is not None
         if len(self._samples) >= WINDOW_SAMPLES and now - self._since >= WINDOW.total_seconds():
             return True
-        if self._compare is None or len(self._samples) < CLEAR_SAMPLES:
+        if len(self._samples) < CLEAR_SAMPLES:
             return False
-        return median(self._samples) > self._compare.seconds * CLEAR_FACTOR
+        clear = SLOW.total_seconds() if self._compare is None else self._compare.seconds * CLEAR_FACTOR
+        return median(self._samples) > clear
 
     def _decide(self, here: _Level) -> None:
         there, self._compare = self._compare, None
         self._samples, self._since = [], None
         self.recent = here.seconds
-        if there is None or here.at - there.at > STALE_AFTER.total_seconds():
+        if here.number == 1 and self._others > 0 and here.seconds > SLOW.total_seconds():
+            self._bar(1, here.at, HARMFUL_FOR)
+            self._go(0)
+        elif there is None or here.at - there.at > STALE_AFTER.total_seconds():
             self._look_around(here)
-            return
-        self.before = there.seconds
-        if here.number > there.number:
-            if self._gain(there, here) > self._worth(here.number):
-                self._barred.pop(here.number, None)
-                self._check_at = here.at + CHECK_EVERY.total_seconds()
-                self._look_around(here)
-            else:
-                self._bar(here.number, here.at, USELESS_FOR)
-                self._go(there.number)
-        elif self._gain(here, there) > self._worth(there.number):
-            self._go(there.number)
         else:
-            self._bar(there.number, here.at, USELESS_FOR)
+            self.before = there.seconds
+            self._choose(there, here)
+
+    def _choose(self, there: _Level, here: _Level) -> None:
+        """The better one of two neighbouring numbers; what is in use is the second."""
+        fewer, more = sorted((there, here), key=lambda level: level.number)
+        if self._gain(fewer, more) <= self._worth(fewer.number, more.number):
+            self._bar(more.number, here.at, HARMFUL_FOR if more.seconds > SLOW.total_seconds() else USELESS_FOR)
+            if here is more:
+                self._go(fewer.number)
+        elif here is more:
+            self._barred.pop(more.number, None)
+            self._check_at = here.at + CHECK_EVERY.total_seconds()
+            self._look_around(here)
+        else:
+            self._go(more.number)
 
     def _look_around(self, here: _Level) -> None:
         """Try one more, or now and then one less."""
@@ -168,8 +197,9 @@ class Gradient:
         """How many times as much a second more in flight make."""
         return self._in_flight(more.number) / self._in_flight(fewer.number) * fewer.seconds / more.seconds
 
-    def _worth(self, number: int) -> float:
-        return 1 + min(WORTH, 0.4 / self._in_flight(number))
+    def _worth(self, fewer: int, more: int) -> float:
+        at_best = self._in_flight(more) / self._in_flight(fewer) - 1
+        return 1 + (at_best * WORTH_AMONG_OTHERS if self._others > 0 else min(WORTH, at_best * WORTH_AMONG_OTHERS))
 
     def _in_flight(self, number: int) -> float:
         return number + self._others if number else 1.0

@@ -109,8 +109,11 @@ class Guard:
         except AirflowUnavailable as error:
             breaker.is_not_well(str(error))
             if suspected:
-                text = "Airflow is down, nothing is sent until it is well again: %s"
-                _log.warning(text, breaker.why, extra={"action": "airflow_down"})
+                _log.warning(
+                    "Airflow is down, nothing is sent until it is well again: %s",
+                    breaker.why,
+                    extra={"action": "airflow_down"},
+                )
             return
         breaker.is_well(self.clock.monotonic())
         if suspected:
@@ -144,8 +147,8 @@ class GuardedAirflow:
             answer = await self._airflow.trigger(dag_id, run_id, conf)
             now = clock.monotonic()
         if isinstance(answer, Uncertain | TurnedAway):
-            if guard.note_failure(dag_id, answer.detail):
-                limit.gradient.failed(now - began, now)
+            new = guard.note_failure(dag_id, answer.detail)
+            limit.gradient.failed(now - began, now, again=not new)
             return answer
         guard.note_answer(dag_id)
         if full and era == limit.gradient.era and isinstance(answer, Created):

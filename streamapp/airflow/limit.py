@@ -110,6 +110,8 @@ class Limit:
     def _my_turn(self) -> bool:
         if not self.in_turns:
             return True
+        if self.gradient.rests(self._clock.monotonic()):
+            return False
         usual = timedelta(seconds=self.gradient.recent or 0.0)
         return is_turn(self._owned, self._partitions, self._clock.now(), usual)
 

@@ -7,9 +7,9 @@ word. Clocks that are apart by more than a few hundredths of a second let reques
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-SLOT = timedelta(milliseconds=300)
+SLOT = timedelta(seconds=1)
 """Shorter slots would be lost to the ends that are left free, longer ones make a worker wait longer for its turn."""
-LEFT_FREE = timedelta(milliseconds=50)
+LEFT_FREE = timedelta(milliseconds=60)
 """At the end of a turn nothing is begun any more: what was begun must end, and clocks differ."""
 LONGEST_LEFT_FREE = SLOT / 2
 
@@ -23,7 +23,7 @@ def is_turn(owned: Collection[int], partitions: int, now: datetime, usual: timed
         now: The wall clock.
         usual: How long a request takes.
     """
-    end = now + min(max(LEFT_FREE, usual * 1.5), LONGEST_LEFT_FREE)
+    end = now + min(max(LEFT_FREE, usual * 4), LONGEST_LEFT_FREE)
     return all(_slot(at) % max(1, partitions) in owned for at in (now, end))
 
 

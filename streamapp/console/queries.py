@@ -126,13 +126,13 @@ class Queries:
             )
 
     def _fields(self, found: Iterable[tuple[Partition, Entry]]) -> list[Fields]:
-        now, figures = self._worker.clock.now(), self._worker.figures()
-        outage = None if figures.airflow.breaker == "closed" else figures.airflow.breaker_why
+        now, dags, airflow = self._worker.clock.now(), self._worker.by_dag(), self._worker.airflow()
+        outage = None if airflow.breaker == "closed" else airflow.breaker_why
 
         def sentence(partition: Partition, entry: Entry) -> str | None:
             head = None if entry.key is None else partition.head(entry.key)
             dag = entry.policy.dag_id if entry.policy else ""
-            stands = figures.dags.get(dag)
+            stands = dags.get(dag)
             around = Surroundings(outage=outage)
             if stands is not None:
                 around = replace(around, running=stands.outstanding, cap=stands.cap, paused=stands.paused)

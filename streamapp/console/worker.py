@@ -60,7 +60,8 @@ class Worker:
     untaken: Callable[[], Mapping[str, timedelta]] = dict
     _progress: Progress = field(default_factory=Progress)
 
-    def _airflow(self) -> AirflowFigures:
+    def airflow(self) -> AirflowFigures:
+        """How the way to Airflow stands."""
         limit, breaker = self.guard.limit, self.guard.breaker
         return AirflowFigures(
             in_flight=limit.in_flight,
@@ -74,7 +75,8 @@ class Worker:
             outages=breaker.opened,
         )
 
-    def _dags(self) -> dict[str, DagFigures]:
+    def by_dag(self) -> dict[str, DagFigures]:
+        """How the DAGs stand that have something to start or to wait for."""
         known = self.dags.known
         found = {}
         for dag_id, now in self.ready.by_dag.items():
@@ -105,8 +107,8 @@ class Worker:
             folds_open=folds.open,
             folds_acked=folds.acked,
             phases=self.ready.figures,
-            airflow=self._airflow(),
-            dags=self._dags(),
+            airflow=self.airflow(),
+            dags=self.by_dag(),
             following=self.following(),
             held=tuple(sorted(self.gate.reasons)),
             passed_over=self.passed_over(),

@@ -12,6 +12,7 @@ from streamapp.airflow.connect import connect as open_airflow
 from streamapp.airflow.port import (
     AirflowUnavailable,
     Created,
+    Dag,
     DagMissing,
     DagRunState,
     Exists,
@@ -169,6 +170,16 @@ async def test_the_run_id_of_any_command_id_can_be_used(airflow, command_id):
     await airflow.cancel("parked", id_)
     assert (await airflow.get("parked", id_)).state is DagRunState.FAILED
     assert await airflow.any_task_started("parked", id_) is False
+
+
+# DAGs
+
+
+async def test_a_dag_says_how_many_runs_it_takes_and_whether_it_is_paused(airflow):
+    assert await airflow.dag("probe") == Dag(max_active_runs=16, paused=False)
+    assert await airflow.dag("parked") == Dag(max_active_runs=16, paused=True)
+    assert await airflow.dag("no_such_dag") is None
+    assert await airflow.dag("../probe") is None
 
 
 # Following

@@ -16,6 +16,7 @@ from streamapp.core.model import (
     Ordering,
     Original,
     Outcome,
+    Paused,
     Policy,
     Reason,
     RunState,
@@ -60,12 +61,13 @@ policies = st.builds(
     on_failure=st.sampled_from(OnFailure),
     max_attempts=counts,
     retry_delay=delays,
-    max_in_flight=counts,
+    max_in_flight=optional(counts),
     retry_delay_max=delays,
     retry_on=st.frozensets(st.sampled_from(sorted(RETRYABLE))),
     not_before=optional(delays),
     deadline=optional(delays),
     dedupe_for=optional(delays),
+    paused=st.sampled_from(Paused),
 )
 entries = st.builds(
     Entry,

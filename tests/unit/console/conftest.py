@@ -11,6 +11,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from yarl import URL
 
+from streamapp.airflow.breaker import Breaker
+from streamapp.airflow.guard import Guard
 from streamapp.airflow.limit import Limit
 from streamapp.console.pages import add_routes
 from streamapp.console.peers import Peers
@@ -19,6 +21,7 @@ from streamapp.console.worker import Membership, Worker
 from streamapp.core.effects import Identity, place
 from streamapp.core.events import Event
 from streamapp.core.model import Entry, Holder
+from streamapp.dispatch.dags import Dags
 from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
@@ -30,6 +33,7 @@ from streamapp.wire import rows
 from tests.support.builders import AT
 from tests.support.instant_clock import InstantClock
 from tests.support.memory import MemoryLedger, MemoryOutlet, Turns
+from tests.support.memory_airflow import MemoryAirflow
 
 
 class Ledger(MemoryLedger):
@@ -70,7 +74,9 @@ class Bench:
         self.partitions = Partitions(self.ledger, rows, Index(self.ready))
         self.folds = Folds(self.ledger, self.outcomes, Index(self.ready), soon=self.turns, fail=lambda _: None)
         self.gate = Gate(hold=lambda: None, release=lambda: None)
-        self.limit = Limit(8)
+        self.airflow = MemoryAirflow(self.clock)
+        self.guard = Guard(self.airflow, Limit(8, self.clock), Breaker(), self.clock)
+        self.dags = Dags(self.airflow, self.clock, wanted=lambda: self.ready.dags)
         self.followed: dict[str, int] = {}
         self.passed_over = 0
         self.member = Membership(
@@ -154,7 +160,8 @@ class Bench:
             folds=self.folds,
             ready=self.ready,
             gate=self.gate,
-            limit=self.limit,
+            guard=self.guard,
+            dags=self.dags,
             outcomes=self.outcomes,
             following=lambda: Following(runs=self.followed),
             passed_over=lambda: self.passed_over,

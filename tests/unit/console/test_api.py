@@ -4,6 +4,8 @@ from importlib.metadata import version
 
 import pytest
 
+from streamapp.airflow.breaker import FAILURES
+from streamapp.airflow.port import Dag
 from streamapp.core.model import OnFailure, Ordering, Original, Reason, RunState, Status
 from tests.support.builders import (
     AT,
@@ -46,7 +48,7 @@ async def test_a_command_has_the_names_of_the_outcome_record(bench):
         "round": 1,
         "attempt": 0,
         "status": "accepted",
-        "waiting_for": "its start, which comes next; 0 runs of probe are under way here, 16 may be on all workers",
+        "waiting_for": "its start, which comes next; 0 runs of probe are under way here, 16 may be",
         "reason": None,
         "detail": None,
         "at": "2026-01-01T12:00:00.007Z",
@@ -380,10 +382,36 @@ async def test_the_worker_itself(bench):
         "held": ["ready"],
         "lease_seconds": 5.0,
         "folds": {"open": 0, "acked": 1},
-        "airflow": {"in_flight": 0, "limit": 8, "runs": {"probe": 3}, "missing": 0, "unfollowed": 0},
+        "airflow": {
+            "in_flight": 0,
+            "limit": 1,
+            "bound": 8,
+            "in_turns": False,
+            "breaker": "closed",
+            "breaker_why": None,
+            "runs": {"probe": 3},
+            "missing": 0,
+            "unfollowed": 0,
+        },
+        "dags": {"probe": {"queued": 1, "outstanding": 0, "cap": 16, "paused": False, "missing": False}},
         "outcomes": {"accepted": 1},
         "passed_over": 2,
     }
+
+
+async def test_a_paused_dag_and_an_airflow_that_is_down_are_told(bench):
+    bench.airflow.dags["probe"] = Dag(max_active_runs=3, paused=True)
+    bench.fold(received(0))
+    await bench.dags.look()
+    dag = (await bench.get("/api/v1/status"))["dags"]["probe"]
+    assert (dag["paused"], dag["missing"], dag["queued"]) == (True, False, 1)
+    assert "comes next" in (await bench.get("/api/v1/commands/c0"))["waiting_for"]
+    for _ in range(FAILURES):
+        bench.guard.breaker.failed("probe", "no connection", 0.0)
+    bench.guard.breaker.is_not_well("no connection to Airflow")
+    assert (await bench.get("/api/v1/status"))["airflow"]["breaker"] == "open"
+    sentence = (await bench.get("/api/v1/commands/c0"))["waiting_for"]
+    assert sentence == "Airflow, to which nothing is sent just now: no connection to Airflow"
 
 
 # Manners

@@ -127,7 +127,15 @@ async def test_the_workers(bench):
     bench.fold(received(0))
     bench.gate.close("ready")
     page = parsed(await bench.page("/workers")).text
-    for text in (bench.url, "ready", "commands held: ready", "Partitions0, 1", "1 queued", "0 of 8", "1 accepted"):
+    for text in (
+        bench.url,
+        "ready",
+        "commands held: ready",
+        "Partitions0, 1",
+        "1 queued",
+        "0 of 1, at most 8",
+        "1 accepted",
+    ):
         assert text in page
     bench.change(restoring=True)
     bench.partitions.drain()

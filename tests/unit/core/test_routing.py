@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from streamapp.core.model import OnFailure, Ordering, Policy
+from streamapp.core.model import OnFailure, Ordering, Paused, Policy
 from streamapp.core.routing import DEFAULT_ROUTES, Route, find_policy
 
 
@@ -14,7 +14,8 @@ def test_without_routes_the_dag_is_what_follows_app():
         on_failure=OnFailure.DEAD_LETTER,
         max_attempts=1,
         retry_delay=timedelta(seconds=30),
-        max_in_flight=16,
+        max_in_flight=None,
+        paused=Paused.WAIT,
     )
 
 
@@ -53,6 +54,7 @@ def test_a_route_gives_its_commands_every_setting():
         deadline=timedelta(seconds=4),
         max_in_flight=2,
         dedupe_for=timedelta(seconds=5),
+        paused=Paused.REJECT,
     )
     assert route.policy("x") == Policy(
         dag_id="one",
@@ -66,6 +68,7 @@ def test_a_route_gives_its_commands_every_setting():
         deadline=timedelta(seconds=4),
         max_in_flight=2,
         dedupe_for=timedelta(seconds=5),
+        paused=Paused.REJECT,
     )
 
 

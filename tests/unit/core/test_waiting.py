@@ -3,14 +3,14 @@ from datetime import timedelta
 import pytest
 
 from streamapp.core.model import Ordering, Status
-from streamapp.core.waiting import waiting_for
+from streamapp.core.waiting import Surroundings, waiting_for
 from tests.support.builders import AT, entry, policy
 
 HOUR = timedelta(hours=1)
 
 
-def sentence(about, head=None, running=0, now=AT):
-    return waiting_for(about, head=head, running=running, now=now)
+def sentence(about, head=None, now=AT, **around):
+    return waiting_for(about, head=head, around=Surroundings(**around), now=now)
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status.terminal])
@@ -23,8 +23,25 @@ def test_behind_another_of_its_key():
 
 
 def test_the_first_of_its_key_comes_next():
-    expected = "its start, which comes next; 2 runs of probe are under way here, 16 may be on all workers"
-    assert sentence(entry(3), head=3, running=2) == expected
+    expected = "its start, which comes next; 2 runs of probe are under way here, 16 may be"
+    assert sentence(entry(3), head=3, running=2, cap=16) == expected
+    assert sentence(entry(3), head=3) == "its start, which comes next; 0 runs of probe are under way here"
+
+
+def test_room_for_its_dag():
+    expected = "the end of another run: 2 runs of probe are under way here, 2 may be"
+    assert sentence(entry(3), head=3, running=2, cap=2) == expected
+    assert sentence(entry(3), head=3, running=2, cap=2, paused=True) == f"{expected}; probe is paused in Airflow"
+
+
+def test_an_airflow_that_is_down():
+    assert sentence(entry(3), head=3, outage="no log-in") == "Airflow, to which nothing is sent just now: no log-in"
+    assert "its turn" in sentence(entry(7), head=3, outage="no log-in")
+
+
+def test_the_run_of_a_paused_dag():
+    running = entry(status=Status.TRIGGERED, run_id="run-1")
+    assert sentence(running, head=0, paused=True) == "the end of its run run-1: the DAG is paused in Airflow"
 
 
 def test_a_command_without_order_waits_for_nobody():

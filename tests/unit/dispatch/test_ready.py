@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from streamapp.core.model import Status
-from streamapp.dispatch.ready import OVERDUE_AGAIN_AFTER, Phase, Ready
+from streamapp.dispatch.ready import OVERDUE_AGAIN_AFTER, DagFigures, Phase, Ready
 from tests.support.builders import entry, policy
 from tests.support.manual_clock import START, ManualClock
 
@@ -18,7 +18,8 @@ class Index(Ready):
     def __init__(self):
         self.clock = ManualClock()
         self.woken = 0
-        super().__init__(self.clock, self._wake_up_call)
+        self.caps = {}
+        super().__init__(self.clock, self._wake_up_call, lambda dag_id: self.caps.get(dag_id, 16))
 
     def _wake_up_call(self):
         self.woken += 1
@@ -128,6 +129,45 @@ def test_a_dags_cap_is_shared_by_partitions_owned(ready, owned, total, may_run):
 def test_more_partitions_wake_who_waits(ready):
     ready.share(1, 4)
     assert ready.woken == 1
+
+
+def test_without_a_cap_of_its_route_a_dag_has_its_own(ready):
+    for offset in range(6):
+        ready.track(at(offset, cap=None, dag="small" if offset % 2 else "large"))
+    ready.caps = {"small": 1}
+    assert sorted(ready.offsets()) == [0, 1, 2, 4]
+    ready.caps = {"small": 2}
+    assert ready.offsets() == [3]
+
+
+@pytest.mark.parametrize("others", ["full", "missing", "paused"])
+def test_however_many_wait_for_one_dag_another_is_next(ready, others):
+    """A DAG at its cap, one whose commands are tried again and again, one whose runs stay queued."""
+    for offset in range(50):
+        ready.track(at(offset, dag="slow", cap=4))
+    for note in ready.take_all():
+        if others == "missing":
+            ready.done(note, SECOND)
+        elif others == "paused":
+            ready.track(running(at(note.source.offset, dag="slow", cap=4)))
+    ready.track(at(99, dag="quick"))
+    taken = [ready.take().source.offset for _ in range(2 if others == "missing" else 1)]
+    assert 99 in taken
+
+
+def test_it_tells_how_dags_stand(ready):
+    assert (ready.dags, ready.by_dag) == (set(), {})
+    for offset in range(3):
+        ready.track(at(offset, dag="a", cap=2))
+    ready.track(running(at(8, dag="b", cap=None)))
+    ready.caps = {"b": 6}
+    ready.take_all()
+    ready.share(1, 2)
+    assert ready.dags == {"a", "b"}
+    assert ready.by_dag == {
+        "a": DagFigures(queued=1, outstanding=2, cap=1),
+        "b": DagFigures(queued=0, outstanding=1, cap=3),
+    }
 
 
 # Time

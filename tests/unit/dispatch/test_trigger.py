@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from streamapp.airflow.port import DagMissing, DagRunState, Exists, Refused, TurnedAway, Uncertain
-from streamapp.core.model import Entry, Outcome, Policy, Reason, RunState, Source, Status, Timings
+from streamapp.airflow.port import Dag, DagMissing, DagRunState, Exists, Refused, TurnedAway, Uncertain
+from streamapp.core.model import Entry, Outcome, Paused, Policy, Reason, RunState, Source, Status, Timings
 from streamapp.core.run_id import params_digest
 from streamapp.dispatch.trigger import DOUBT, MAX_DELAY, Postponed, Trigger
 from tests.support.manual_clock import START, ManualClock
@@ -381,3 +381,49 @@ async def test_an_inherited_run_that_turns_up_while_waiting_is_adopted(trigger, 
     assert isinstance(await trigger.run(ending), Postponed)
     await trigger.run(entry)  # stands for the other worker's late request
     assert (await trigger.run(ending)).status is Status.TRIGGERED
+
+
+# A DAG that is paused
+
+
+@pytest.mark.parametrize("paused", [True, False])
+async def test_a_run_of_a_paused_dag_is_created_and_waits_in_airflow(trigger, airflow, entry, paused):
+    airflow.dags["probe"] = Dag(max_active_runs=16, paused=paused)
+    assert (await trigger.run(entry)).status is Status.TRIGGERED
+    assert airflow.count("dag") == 0
+
+
+@pytest.fixture
+def hasty(entry):
+    return replace(entry, policy=replace(entry.policy, paused=Paused.REJECT))
+
+
+async def test_a_command_that_must_not_wait_for_a_paused_dag_is_refused(trigger, airflow, hasty):
+    airflow.dags["probe"] = Dag(max_active_runs=16, paused=True)
+    outcome = await trigger.run(hasty)
+    assert (outcome.status, outcome.result) == (Status.RUN_ENDED, RunState.NOT_CREATED)
+    assert outcome.reason is Reason.REFUSED_BY_AIRFLOW
+    assert outcome.detail == "the DAG probe is paused, and its commands are not to wait"
+    assert airflow.runs == {}
+
+
+@pytest.mark.parametrize("dag", [None, Dag(max_active_runs=16, paused=False)])
+async def test_it_runs_where_the_dag_is_not_paused(trigger, airflow, hasty, dag):
+    if dag is not None:
+        airflow.dags["probe"] = dag
+    assert (await trigger.run(hasty)).status is Status.TRIGGERED
+
+
+async def test_it_is_not_refused_while_nobody_says_whether_the_dag_is_paused(trigger, airflow, hasty):
+    airflow.down = "no connection"
+    assert isinstance(await trigger.run(hasty), Postponed)
+    assert airflow.count("trigger") == 0
+
+
+async def test_it_is_not_refused_while_an_earlier_request_may_still_create_its_run(trigger, airflow, hasty, clock):
+    airflow.answers = [Uncertain("no answer")]
+    await trigger.run(hasty)
+    airflow.dags["probe"] = Dag(max_active_runs=16, paused=True)
+    assert isinstance(await trigger.run(hasty), Postponed)
+    clock.advance(DOUBT)
+    assert (await trigger.run(hasty)).result is RunState.NOT_CREATED

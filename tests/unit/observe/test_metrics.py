@@ -3,7 +3,7 @@ from datetime import timedelta
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamapp.core.model import Status
-from streamapp.observe.figures import Figures, Following
+from streamapp.observe.figures import AirflowFigures, DagFigures, Figures, Following
 from streamapp.observe.metrics import Metrics
 
 
@@ -33,8 +33,10 @@ def test_every_figure_is_told():
         folds_open=3,
         folds_acked=40,
         phases={"queued": 5, "running": 1},
-        in_flight=2,
-        limit=8,
+        airflow=AirflowFigures(
+            in_flight=2, limit=3, bound=8, in_turns=True, latency=0.5, latency_before=0.25, breaker="open", outages=1
+        ),
+        dags={"probe": DagFigures(queued=2, outstanding=4, cap=5, paused=True, missing=True)},
         following=Following(runs={"probe": 1}, missing=2, unfollowed=3, asked={"poll": 4}, hints={"taken": 5}),
         held=("ready",),
         passed_over=6,
@@ -50,7 +52,18 @@ def test_every_figure_is_told():
         ("streamapp_commands", "queued"): 5,
         ("streamapp_commands", "running"): 1,
         ("streamapp_airflow_permits_in_flight",): 2,
-        ("streamapp_airflow_permits",): 8,
+        ("streamapp_airflow_permits",): 3,
+        ("streamapp_airflow_permits_bound",): 8,
+        ("streamapp_airflow_turns",): 1,
+        ("streamapp_airflow_latency_seconds", "present"): 0.5,
+        ("streamapp_airflow_latency_seconds", "compared"): 0.25,
+        ("streamapp_airflow_breaker", "open"): 1,
+        ("streamapp_airflow_outages_total",): 1,
+        ("streamapp_dag_queued", "probe"): 2,
+        ("streamapp_dag_outstanding", "probe"): 4,
+        ("streamapp_dag_cap", "probe"): 5,
+        ("streamapp_dag_paused", "probe"): 1,
+        ("streamapp_dag_missing", "probe"): 1,
         ("streamapp_runs_followed", "probe"): 1,
         ("streamapp_runs_missing",): 2,
         ("streamapp_runs_unfollowed",): 3,

@@ -6,7 +6,7 @@ import pytest
 
 from streamapp.core.effects import Settled
 from streamapp.core.errors import ConfigError
-from streamapp.core.model import Entry, Holder, OnFailure, Ordering, Original, Policy, Source, Status
+from streamapp.core.model import Entry, Holder, OnFailure, Ordering, Original, Paused, Policy, Source, Status
 from streamapp.wire.rows import parse_key, parse_row, row_key, row_value
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
@@ -95,9 +95,11 @@ def test_rows_of_the_release_before_are_read():
         {"not_before": timedelta(0)},
         {"deadline": timedelta(1)},
         {"dedupe_for": timedelta(1)},
+        {"paused": Paused.REJECT},
+        {"max_in_flight": None},
     ],
 )
 def test_a_row_that_the_release_before_would_misread_says_so(rules):
-    value = row_value(replace(ENTRY, policy=replace(Policy(dag_id="d"), **rules)))
+    value = row_value(replace(ENTRY, policy=replace(Policy(dag_id="d", max_in_flight=1), **rules)))
     assert value.startswith(b'{"v":2,')
     assert row_value(replace(ENTRY, refused=1)).startswith(b'{"v":2,')

@@ -1,0 +1,174 @@
+import pytest
+
+from streamapp.airflow.gradient import CHECK_EVERY, HARMFUL_FOR, SLOW, USELESS_FOR, WINDOW_SAMPLES, Gradient
+
+
+class Driven(Gradient):
+    """A gradient whose requests take as long as a test says of each number."""
+
+    def __init__(self, bound, seconds_of):
+        super().__init__(bound)
+        self.now = 0.0
+        self.seconds_of = seconds_of
+        self.seen = []
+
+    def pass_seconds(self, seconds):
+        end = self.now + seconds
+        while self.now < end:
+            took = self.seconds_of(max(self.number, 1))
+            self.now += took / max(self.number, 1)
+            self.seen.append(self.number)
+            self.sample(took, self.now)
+
+
+def serial(n):
+    return 0.04 * n
+
+
+def scaling(n):
+    return 0.04 * max(1.0, n / 6)
+
+
+def a_little(n):
+    return 0.03 if n == 1 else 0.021 * n
+
+
+def test_it_begins_with_one():
+    assert Gradient(8).number == 1
+
+
+@pytest.mark.parametrize(
+    ("bound", "shape", "best"), [(8, serial, 1), (8, a_little, 2), (16, scaling, 6), (4, scaling, 4)]
+)
+def test_it_ends_at_the_smallest_number_that_gives_full_throughput(bound, shape, best):
+    gradient = Driven(bound, shape)
+    gradient.pass_seconds(60)
+    gradient.seen.clear()
+    gradient.pass_seconds(300)
+    assert gradient.seen.count(best) > 0.75 * len(gradient.seen)
+    assert max(gradient.seen) <= min(best + 1, bound)
+
+
+def test_what_was_of_no_use_is_tried_ever_more_seldom():
+    gradient = Driven(8, serial)
+    gradient.pass_seconds(2000)
+    tries = sum(before == 1 and now == 2 for before, now in zip(gradient.seen, gradient.seen[1:], strict=False))
+    assert 4 <= tries <= 9
+
+
+def test_it_follows_a_server_that_changes():
+    gradient = Driven(8, scaling)
+    gradient.pass_seconds(120)
+    assert gradient.number >= 5
+    gradient.seconds_of = serial
+    gradient.pass_seconds(10 * CHECK_EVERY.total_seconds())
+    assert gradient.number <= 2
+    gradient.seconds_of = scaling
+    gradient.pass_seconds(3 * USELESS_FOR[1].total_seconds())
+    assert gradient.number >= 5
+
+
+def test_a_bad_number_is_left_after_a_few_answers():
+    gradient = Driven(8, lambda n: 0.02 if n == 1 else 4.0)
+    gradient.pass_seconds(2)
+    while gradient.number == 1:
+        gradient.pass_seconds(0.02)
+    gradient.seen.clear()
+    gradient.pass_seconds(60)
+    assert gradient.seen.count(2) <= 3
+
+
+def test_a_slow_failure_is_the_fault_of_too_many_for_a_long_while():
+    gradient = Driven(8, scaling)
+    gradient.pass_seconds(60)
+    while gradient.number != 6:
+        gradient.pass_seconds(0.05)
+    gradient.failed(SLOW.total_seconds() * 2, gradient.now)
+    assert gradient.number == 3
+    gradient.seen.clear()
+    gradient.pass_seconds(HARMFUL_FOR[0].total_seconds() - 10)
+    assert max(gradient.seen) == 5
+    gradient.pass_seconds(60)
+    assert max(gradient.seen) >= 6
+
+
+def test_a_defect_that_is_answered_fast_counts_once():
+    gradient = Driven(8, scaling)
+    gradient.pass_seconds(60)
+    gradient.failed(0.05, gradient.now)
+    halved = gradient.number
+    assert halved in {2, 3}
+    gradient.failed(0.05, gradient.now, again=True)
+    assert gradient.number == halved
+
+
+def test_one_alone_stays_one_whatever_fails():
+    gradient = Gradient(8)
+    gradient.failed(5.0, 1.0)
+    assert gradient.number == 1
+    assert not gradient.rests(1.0)
+
+
+def test_with_other_workers_slow_failures_lead_to_turns_and_a_rest():
+    gradient = Gradient(8)
+    gradient.share(3, 2.0)
+    gradient.failed(0.1, 1.0)
+    assert gradient.number == 1
+    gradient.failed(5.0, 6.0)
+    assert gradient.number == 0
+    assert gradient.rests(15.9)
+    assert not gradient.rests(16.1)
+
+
+def test_so_do_answers_that_all_are_slow():
+    gradient = Gradient(8)
+    gradient.share(3, 2.0)
+    for n in range(3):
+        gradient.sample(5.0, 5.0 * (n + 1))
+    assert gradient.number == 0
+
+
+def test_turns_end_when_one_each_is_of_use_again():
+    gradient = Driven(3, lambda _: 0.02)
+    gradient.share(3, 2.0)
+    gradient.failed(5.0, 0.0)
+    gradient.pass_seconds(HARMFUL_FOR[0].total_seconds() - 10)
+    assert gradient.number == 0
+    gradient.pass_seconds(60)
+    assert gradient.number >= 1
+
+
+def test_turns_outlive_a_rebalance_but_not_the_last_other_worker():
+    gradient = Gradient(8)
+    gradient.share(3, 2.0)
+    gradient.failed(5.0, 0.0)
+    gradient.share(4, 1.0)
+    assert gradient.number == 0
+    gradient.share(8, 0.0)
+    assert gradient.number == 1
+
+
+def test_a_request_that_began_under_another_number_can_be_told():
+    gradient = Gradient(8)
+    eras = {gradient.era}
+    for n in range(WINDOW_SAMPLES):
+        gradient.sample(0.05, 0.1 * (n + 1))
+    eras.add(gradient.era)
+    assert gradient.number == 2
+    assert len(eras) == 2
+
+
+def test_after_an_outage_it_begins_with_one_and_has_nothing_barred():
+    gradient = Driven(8, scaling)
+    gradient.pass_seconds(60)
+    gradient.failed(30.0, gradient.now)
+    gradient.restart()
+    assert gradient.number == 1
+    gradient.pass_seconds(60)
+    assert gradient.number >= 5
+
+
+def test_latencies_too_short_to_tell_hold_nobody_back():
+    gradient = Driven(8, lambda n: 0.0002 * n)
+    gradient.pass_seconds(30)
+    assert gradient.number == 8
