@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
-from streamapp.agents import control, follower, pruner, rebalance, reloader, sequencer, settle, sink, vitals
+from streamapp.agents import control, follower, lookout, pruner, rebalance, reloader, sequencer, settle, sink, vitals
 from streamapp.agents.parts import Parts
 from streamapp.airflow.breaker import Breaker
 from streamapp.airflow.connect import check_log_in, connect
@@ -143,6 +143,7 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
         app, parts, hint_listen=settings.hint_listen, hint_secret=secret.get_secret_value() if secret else None
     )
     reloader.register(app, parts)
+    lookout.register(app, parts)
     forgetting = Pruner(
         parts.partitions,
         parts.folds,

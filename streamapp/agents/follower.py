@@ -1,4 +1,4 @@
-"""Watches runs, hints and Airflow. Writes ended runs to the results topic, passed deadlines to the control topic."""
+"""Watches runs, hints and the time. Writes ended runs to the results topic, passed deadlines to the control topic."""
 
 from datetime import timedelta
 from typing import Any
@@ -45,14 +45,6 @@ def register(app: faust.App, parts: Parts, *, hint_listen: str | None, hint_secr
         async def _watch_hints(self) -> None:
             if hint_listen is not None and hint_secret is not None:
                 await _take_hints(parts, hint_listen, hint_secret)
-
-        @Service.task
-        async def _watch_airflow(self) -> None:
-            await parts.guard.watch()
-
-        @Service.task
-        async def _learn_of_dags(self) -> None:
-            await parts.dags.run()
 
         @Service.task
         async def _timers(self) -> None:

@@ -1,8 +1,11 @@
 """Airflow's API as it was measured under load, in virtual time, with the real limit, breaker and guard before it.
 
 Reads: how throughput depends on what is in flight (`SHAPES`). Writes: nothing; answers what a load came to.
+
+    python -m tests.support.limit_model     prints the table of docs/concepts/limit.md
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -61,8 +64,6 @@ class Load:
     seconds: float
     latencies: list[float] = field(default_factory=list)
     failures: int = 0
-    numbers: list[int] = field(default_factory=list)
-    """What was in flight in all, at each answer."""
 
     @property
     def per_second(self) -> float:
@@ -71,10 +72,6 @@ class Load:
     @property
     def p99_ms(self) -> float:
         return 1000 * quantiles(self.latencies, n=100)[98]
-
-    @property
-    def in_flight(self) -> float:
-        return sum(self.numbers) / len(self.numbers)
 
 
 class Fixed(Gradient):
@@ -289,7 +286,6 @@ class Model:
             self.load.latencies.append(seconds)
         else:
             self.load.failures += 1
-        self.load.numbers.append(len(self.server.in_flight) + 1)
 
     def note_poll(self, seconds: float) -> None:
         """A poll has ended."""
@@ -307,3 +303,26 @@ class Model:
 def best_fixed(shape: Shape, numbers: Sequence[int], seconds: int = 60) -> float:
     """The best throughput of a fixed number in flight."""
     return max(Model(shape, fixed=number).run(seconds).per_second for number in numbers)
+
+
+def main() -> None:
+    """Print what fixed numbers and the limit that learns come to, with one worker and with three."""
+    logging.disable(logging.CRITICAL)
+    print("| Server | In flight | Triggers a second | p99 ms | Failures |\n|---|---|---|---|---|")
+    for name, shape in SHAPES.items():
+        total, numbers = (24, [1, 4, 12, 16]) if name == "scaled out" else (8, [1, 2, 4, 8])
+        seconds = 30 if name == "scaled out" else 180
+        for fixed in numbers:
+            _print_row(name, f"fixed: {fixed}", Model(shape, total=total, fixed=fixed).run(30))
+        for workers in (1, 3):
+            load = Model(shape, total=total, workers=workers).run(seconds, warm_up=60)
+            _print_row(name, f"learned, {workers} worker{'s' if workers > 1 else ''}", load)
+
+
+def _print_row(server: str, name: str, load: Load) -> None:
+    figures = f"{load.per_second:.1f} | {load.p99_ms:.0f} | {load.failures}"
+    print(f"| {server} | {name} | {figures} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

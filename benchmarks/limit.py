@@ -1,0 +1,217 @@
+"""Measures the limit of requests in flight on real Airflows. Reads: Airflows of its own. Writes: stdout.
+
+    python -m benchmarks.limit [--databases postgres sqlite] [--seconds 40] [--fixed 1 2 4 8] [--workers 1 3]
+                               [--at-work]
+
+A backlog without end is triggered for so many seconds: with a fixed number of requests in flight, then with the limit
+that learns, on one worker and on several, each with its own guard, its own polls and its own connections. The DAG is
+paused, so that its runs stay queued and nothing but the API works; with --at-work Airflow runs them meanwhile.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import secrets
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import mean, quantiles
+
+import httpx
+from pydantic import SecretStr
+
+from stack.airflow import USERNAME, AirflowApi
+from streamapp.airflow.breaker import Breaker
+from streamapp.airflow.chosen import ChosenAirflow
+from streamapp.airflow.connect import connect
+from streamapp.airflow.guard import Guard
+from streamapp.airflow.limit import Limit
+from streamapp.airflow.port import AirflowUnavailable, Created, TurnedAway, Uncertain
+from streamapp.clock import SystemClock
+from streamapp.settings import Settings
+from tests.support.eventually import eventually
+from tests.support.limit_model import Fixed
+from tests.support.stack import Airflow, private
+
+PARTITIONS = 8
+TOTAL = 8
+POLL = timedelta(seconds=0.3)
+DAG = "probe"
+PASSWORD = Airflow.password
+
+
+@dataclass
+class Load:
+    """What a load came to."""
+
+    latencies: list[float] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+    permits: list[int] = field(default_factory=list)
+
+    def row(self, name: str, seconds: float) -> str:
+        """A line of the table."""
+        cuts = quantiles(self.latencies, n=100) if len(self.latencies) > 1 else [0.0] * 99
+        failures = ", ".join(f"{count} {what}" for what, count in self.failures.items()) or "none"
+        return (
+            f"| {name} | {len(self.latencies) / seconds:.1f} | {1000 * cuts[49]:.0f} | {1000 * cuts[98]:.0f} "
+            f"| {mean(self.permits):.1f} | {failures} |"
+        )
+
+
+class Worker:
+    """The way of one worker to Airflow, with an endless backlog before it."""
+
+    def __init__(self, url: str, owned: frozenset[int], load: Load, fixed: int | None) -> None:
+        self._load = load
+        self._clock = SystemClock()
+        settings = Settings(airflow_url=url, airflow_username=USERNAME, airflow_password=SecretStr(PASSWORD))
+        self._airflow: ChosenAirflow = connect(settings, self._clock)
+        self._room = asyncio.Event()
+        self.limit = Limit(TOTAL if fixed is None else fixed, self._clock, self._room.set)
+        if fixed is not None:
+            self.limit.gradient = Fixed(fixed)
+        self._guard = Guard(self._airflow, self.limit, Breaker(), self._clock, self._room.set)
+        self.limit.share(owned, PARTITIONS)
+
+    async def run(self, until: float) -> None:
+        """Trigger until a time."""
+        others = [asyncio.create_task(work()) for work in (self._guard.watch, self._poll, self._tick)]
+        tries: set[asyncio.Task[None]] = set()
+        while self._clock.monotonic() < until:
+            while self._guard.opens and self.limit.try_acquire():
+                task = asyncio.create_task(self._try(until))
+                tries.add(task)
+                task.add_done_callback(tries.discard)
+            self._room.clear()
+            await self._room.wait()
+        await asyncio.gather(*tries)
+        for task in others:
+            task.cancel()
+        await self._airflow.close()
+
+    async def _try(self, until: float) -> None:
+        began = self._clock.monotonic()
+        try:
+            answer = await self._guard.starting.trigger(DAG, f"limit-{secrets.token_hex(8)}", {"seconds": 0.2})
+        finally:
+            self.limit.release()
+        now = self._clock.monotonic()
+        if isinstance(answer, Uncertain | TurnedAway):
+            self._load.failures[answer.detail[:40]] += 1
+        elif now <= until:
+            assert isinstance(answer, Created), answer
+            self._load.latencies.append(now - began)
+            self._load.permits.append(self.limit.limit)
+
+    async def _poll(self) -> None:
+        while True:
+            await self._clock.sleep(POLL)
+            with suppress(AirflowUnavailable):
+                await self._guard.reading.list_ended([DAG], datetime.now(UTC) - timedelta(seconds=5))
+
+    async def _tick(self) -> None:
+        while True:
+            await self._clock.sleep(timedelta(milliseconds=100))
+            self._room.set()
+
+
+async def measure(
+    url: str, name: str, *, workers: int, fixed: int | None, seconds: float, warm_up: float = 0.0
+) -> None:
+    """One load."""
+    load = Load()
+    crew = [Worker(url, frozenset(range(n, PARTITIONS, workers)), load, fixed) for n in range(workers)]
+    clock = SystemClock()
+    begin = clock.monotonic() + warm_up
+    end = begin + seconds
+    runs = [asyncio.create_task(worker.run(end)) for worker in crew]
+    await clock.sleep(timedelta(seconds=warm_up))
+    warm_failures = load.failures.total()
+    for part in (load.latencies, load.permits, load.failures):
+        part.clear()
+    await asyncio.gather(*runs)
+    print(load.row(name + (f" (before: {warm_failures} failures)" if warm_failures else ""), seconds), flush=True)
+
+
+async def pause(url: str, *, paused: bool) -> None:
+    """Pause the DAG, or not."""
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        body = {"username": USERNAME, "password": PASSWORD}
+        token = (await client.post("/auth/token", json=body)).json()["access_token"]
+        client.headers["Authorization"] = f"Bearer {token}"
+        answer = await client.patch(f"/api/v2/dags/{DAG}", json={"is_paused": paused})
+        answer.raise_for_status()
+
+
+@contextmanager
+def on_sqlite(directory: Path) -> Iterator[str]:
+    """The same Airflow on SQLite."""
+    config = private(directory, airflow_password=PASSWORD)
+    part, home = AirflowApi(config), config.state / "airflow"
+    home.mkdir(parents=True)
+    (home / "passwords.json").write_text(json.dumps({USERNAME: PASSWORD}))
+    (config.state / "postgres.password").write_text("unused")
+    database = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db"}
+    program = part._program  # noqa: SLF001
+    environment = {**os.environ, **part._environment(), **database}  # noqa: SLF001
+    subprocess.run([program, "db", "migrate"], check=True, capture_output=True, env=environment)
+    processes = []
+    try:
+        for command in (["api-server"], ["dag-processor"], ["scheduler", "--skip-serve-logs"]):
+            with (directory / f"{command[0]}.log").open("wb") as log:
+                processes.append(subprocess.Popen([program, *command], env=environment, stdout=log, stderr=log))
+        eventually(lambda: httpx.get(f"{config.airflow_url}/api/v2/monitor/health").raise_for_status(), seconds=120)
+        eventually(lambda: asyncio.run(pause(config.airflow_url, paused=False)), seconds=120)
+        yield config.airflow_url
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(30)
+
+
+@contextmanager
+def on_postgres(directory: Path) -> Iterator[str]:
+    """Airflow as the stack has it."""
+    with Airflow(directory) as airflow:
+        yield airflow.url
+
+
+async def measure_all(url: str, arguments: argparse.Namespace) -> None:
+    """Every load, one after the other; a first one warms Airflow up."""
+    await pause(url, paused=not arguments.at_work)
+    print("| in flight | triggers a second | p50 ms | p99 ms | permits of a worker | failures |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for fixed in (1, *arguments.fixed):
+        name = f"fixed: {fixed}"
+        await measure(url, name, workers=1, fixed=fixed, seconds=arguments.seconds)
+    for workers in arguments.workers:
+        name = f"learned, {workers} worker{'s' if workers > 1 else ''}"
+        seconds = 2 * arguments.seconds
+        await measure(url, name, workers=workers, fixed=None, seconds=seconds, warm_up=arguments.seconds)
+
+
+def main() -> None:
+    """Measure on each database."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--databases", nargs="+", default=["postgres", "sqlite"], choices=["postgres", "sqlite"])
+    parser.add_argument("--seconds", type=float, default=40)
+    parser.add_argument("--fixed", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 3])
+    parser.add_argument("--at-work", action="store_true", help="let Airflow run what is triggered")
+    arguments = parser.parse_args()
+    for database in arguments.databases:
+        print(f"\n{database}, {'at work' if arguments.at_work else 'DAG paused'}", flush=True)
+        start = {"postgres": on_postgres, "sqlite": on_sqlite}[database]
+        with tempfile.TemporaryDirectory() as folder, start(Path(folder)) as url:
+            asyncio.run(measure_all(url, arguments))
+
+
+if __name__ == "__main__":
+    main()
