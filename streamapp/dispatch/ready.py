@@ -108,6 +108,8 @@ class Ready:
         self._notes: dict[Place, Note] = {}
         self._queues: OrderedDict[str, deque[Note]] = OrderedDict()
         self._outstanding: Counter[str] = Counter()
+        self._tried: Counter[str] = Counter()
+        """By DAG, how many were tried in vain and wait for the next try."""
         self._phases: Counter[Phase] = Counter()
         self._later: SortedDict[tuple[datetime, Place], Note] = SortedDict()
         self._deadlines: SortedDict[tuple[datetime, Place], Note] = SortedDict()
@@ -205,7 +207,7 @@ class Ready:
     @property
     def dags(self) -> set[str]:
         """The DAGs that have something to start or to wait for."""
-        return {*self._queues, *self._outstanding}
+        return {*self._queues, *self._outstanding, *self._tried}
 
     @property
     def by_dag(self) -> dict[str, DagFigures]:
@@ -338,10 +340,10 @@ class Ready:
 
     def _count(self, note: Note, by: int) -> None:
         self._phases[note.phase] += by
-        if note.phase in {Phase.BUSY, Phase.REPORTED, Phase.RUNNING}:
-            self._outstanding[note.dag_id] += by
-            if not self._outstanding[note.dag_id]:
-                del self._outstanding[note.dag_id]
+        if note.phase is Phase.BACKING_OFF:
+            _add_to(self._tried, note.dag_id, by)
+        elif note.phase in {Phase.BUSY, Phase.REPORTED, Phase.RUNNING}:
+            _add_to(self._outstanding, note.dag_id, by)
 
     def _open_dag(self) -> str | None:
         for dag, queue in tuple(self._queues.items()):
@@ -365,3 +367,9 @@ class Ready:
     def _share_of(self, cap: int) -> int:
         owned, total = self._share
         return max(1, cap * owned // total)
+
+
+def _add_to(counter: Counter[str], dag_id: str, by: int) -> None:
+    counter[dag_id] += by
+    if not counter[dag_id]:
+        del counter[dag_id]

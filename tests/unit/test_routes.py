@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from streamapp.core.errors import ConfigError
-from streamapp.core.model import OnFailure, Ordering, Policy, Reason
+from streamapp.core.model import OnFailure, Ordering, Paused, Policy, Reason
 from streamapp.core.routing import DEFAULT_ROUTES, Route
 from streamapp.routes import KEYS, Routes, RouteTable, WrongRoutes, load_routes
 
@@ -25,6 +25,7 @@ retry_on = ["run_failed", "dag_not_found"]
 not_before = "1h"
 deadline = "2d"
 max_in_flight = 3
+paused = "reject"
 dedupe_for = "90m"
 
 [[route]]
@@ -68,6 +69,7 @@ def test_every_key(file: Path) -> None:
         not_before=timedelta(hours=1),
         deadline=timedelta(days=2),
         max_in_flight=3,
+        paused=Paused.REJECT,
         dedupe_for=timedelta(minutes=90),
     )
     assert first.given == set(KEYS)

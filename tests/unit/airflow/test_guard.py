@@ -66,7 +66,7 @@ async def test_what_is_asked_passes_with_a_permit(door):
     reading = door.guard.reading
     assert (await reading.get("probe", "run-0")).run_id == "run-0"
     assert await reading.list_ended(["probe"], door.clock.now() - HOUR_AGO) == []
-    assert len(await reading.list_active(["probe"])) == 1
+    assert len((await reading.list_active(["probe"], None)).runs) == 1
     assert await reading.any_task_started("probe", "run-0")
     assert (await reading.dag("probe")).max_active_runs == 3
     await reading.cancel("probe", "run-0")
@@ -151,7 +151,7 @@ async def test_reads_that_fail_open_it_too(door):
     door.airflow.down = "no connection"
     for _ in range(FAILURES):
         with pytest.raises(AirflowUnavailable):
-            await door.guard.reading.list_active(["probe"])
+            await door.guard.reading.list_active(["probe"], None)
     await door.until(BreakerState.OPEN)
 
 

@@ -164,6 +164,20 @@ def test_it_tells_how_dags_stand(ready):
     ready.take_all()
     ready.share(1, 2)
     assert ready.dags == {"a", "b"}
+    ready.track(at(9, dag="c"))
+    ready.done(ready.take(), SECOND)
+    assert ready.by_dag.pop("c") == DagFigures(queued=0, outstanding=0, cap=8)
+    ready.drop(frozenset({0}))
+    assert ready.dags == set()
+
+
+def test_it_tells_the_share_of_caps(ready):
+    for offset in range(3):
+        ready.track(at(offset, dag="a", cap=2))
+    ready.track(running(at(8, dag="b", cap=None)))
+    ready.caps = {"b": 6}
+    ready.take_all()
+    ready.share(1, 2)
     assert ready.by_dag == {
         "a": DagFigures(queued=1, outstanding=2, cap=1),
         "b": DagFigures(queued=0, outstanding=1, cap=3),
