@@ -74,7 +74,7 @@ def test_every_key(file: Path) -> None:
     )
     assert first.given == set(KEYS)
     assert (second.route, second.given) == (Route(), {"command"})
-    assert (first.place, second.place) == (f"{file}:4", f"{file}:18")
+    assert (first.place, second.place) == (f"{file}:4", f"{file}:19")
 
 
 def test_defaults_are_those_of_a_route() -> None:
