@@ -29,8 +29,8 @@ IDLE_PAUSES_SECONDS = (0.1, 0.25, 0.4)
 
 
 def deadline_seconds(commands: int) -> float:
-    """After which a run is ended as it is. The slowest way that works needs less than 1.5 s for a command."""
-    return 120 + 1.5 * commands
+    """After which a run is ended as it is. The slowest way that works needs less than a second for a command."""
+    return 90 + commands
 
 
 def run(site: Site, way: Way, name: str, workload: Workload, kind: Fault) -> dict[str, Any]:
