@@ -131,7 +131,7 @@ async def go_elsewhere_meanwhile(bench: Bench, write: Callable[..., Any]) -> Non
     """Results are taken; while commands are waited for, a new generation sends reading to the results' beginning."""
     await write(bench.results, 4)
     bench.consumer.seek(bench.results, 2)
-    await buffered(bench, bench.results)
+    await buffered(bench, bench.results, bench.changelog)
     thread = bench.thread(FetchThread)
     stock = thread._fetch_first_things_first
 
@@ -154,35 +154,42 @@ async def test_what_is_put_back_does_not_leap_over_what_is_to_be_read(bench: Ben
 
 
 async def first_batch(
-    bench: Bench, write: Callable[..., Any], kind: type[AIOKafkaConsumerThread]
+    bench: Bench, write: Callable[..., Any], kind: type[AIOKafkaConsumerThread], backlog: TopicPartition
 ) -> dict[TopicPartition, Any]:
-    """Two results stand behind a backlog of commands, all of it in the client's hands."""
-    await write(bench.commands, 50, size=100)
-    await buffered(bench, bench.commands)
+    """Two results stand behind a backlog, all of it in the client's hands."""
+    idle = bench.commands if backlog == bench.changelog else bench.changelog
+    await write(backlog, 50, size=100)
+    await buffered(bench, backlog, idle)
     await write(bench.results, 2)
-    await buffered(bench, bench.results)
-    wanted = {bench.commands, bench.results}
+    await buffered(bench, bench.results, idle)
+    wanted = {backlog, bench.results}
     fetched: dict[TopicPartition, Any] = await bench.thread(kind)._fetch_records(
         bench.consumer, wanted, POLL_SECONDS, 10
     )
     return fetched
 
 
-async def buffered(bench: Bench, tp: TopicPartition) -> None:
-    """Wait until the client has records of a partition that nobody has asked for yet."""
+async def buffered(bench: Bench, tp: TopicPartition, idle: TopicPartition) -> None:
+    """Wait until the client has records of a partition that nobody has asked for yet; an idle one has none."""
     async with asyncio.timeout(20):
         while tp not in bench.consumer._fetcher._records:
-            await bench.consumer.getmany(bench.changelog, timeout_ms=20)  # lets the client fetch for all
+            await bench.consumer.getmany(idle, timeout_ms=20)  # lets the client fetch for all
 
 
 async def test_results_come_before_a_backlog_of_commands(bench: Bench, write: Callable[..., Any]) -> None:
-    fetched = await first_batch(bench, write, FetchThread)
+    fetched = await first_batch(bench, write, FetchThread, bench.commands)
     assert len(fetched[bench.results]) == 2
     assert len(fetched[bench.commands]) == 8
 
 
+async def test_results_come_before_what_a_standby_is_behind(bench: Bench, write: Callable[..., Any]) -> None:
+    fetched = await first_batch(bench, write, FetchThread, bench.changelog)
+    assert len(fetched[bench.results]) == 2
+    assert len(fetched[bench.changelog]) == 8
+
+
 async def test_stock_leaves_results_behind_the_backlog(bench: Bench, write: Callable[..., Any]) -> None:
-    fetched = await first_batch(bench, write, AIOKafkaConsumerThread)
+    fetched = await first_batch(bench, write, AIOKafkaConsumerThread, bench.commands)
     assert bench.results not in fetched
     assert len(fetched[bench.commands]) == 10
 
