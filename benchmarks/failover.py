@@ -110,12 +110,13 @@ def takeover(site: Installation, leaving: Worker, staying: Worker, kind: signal.
 
 
 def share(*workers: Worker) -> None:
-    """Each of them has half of the partitions, and is ready."""
+    """Each of them has half of the partitions, is ready, and has no commands left from before."""
     for worker in workers:
         worker.wait_ready(seconds=600)
         status = worker.get("/api/v1/status").json()
         assert len(status["partitions"]) == PARTITIONS // len(workers), status
         assert not any(status["standbys"].values()), status
+        assert not any(status["commands"].values()), status
 
 
 def send(site: Installation, partitions: set[int], end: threading.Event) -> None:
