@@ -18,9 +18,9 @@ def record(key: bytes | None = None, value: bytes | None = None, offset: int = 0
     return Record(topic="t", partition=0, offset=offset, timestamp_ms=0, key=key, value=value, headers=())
 
 
-def outcome(status: Status, *, attempt: int = 1, offset: int = 0, at: int = 0) -> dict[str, object]:
+def outcome(status: Status, *, attempt: int = 1, offset: int = 0, at: int = 0, **fields: object) -> dict[str, object]:
     place = {"topic": "commands", "partition": 0, "offset": offset}
-    return {"source": place, "round": 1, "attempt": attempt, "status": status, "record": record(offset=at)}
+    return {"source": place, "round": 1, "attempt": attempt, "status": status, "record": record(offset=at), **fields}
 
 
 def row(status: Status, where: type[Queued] | type[Settled] = Queued, **fields: object) -> Record:
@@ -80,6 +80,22 @@ def test_a_verdict_of_an_earlier_attempt_does_not_count(recorded: Recorded) -> N
     assert "nothing was decided" in said(recorded, results=1)[0]
     recorded.tell(outcome(Status.REJECTED, attempt=1))  # no run came of the second
     assert said(recorded, results=1) == []
+
+
+def test_an_attempt_that_came_to_nothing_where_another_worker_made_the_run(recorded: Recorded) -> None:
+    recorded.tell(outcome(Status.RUN_ENDED, result="not_created"))
+    recorded.log(row(Status.ACCEPTED, attempt=0))
+    assert "nothing was decided" in said(recorded, results=1)[0]
+    recorded.log(row(Status.TRIGGERED, attempt=1))
+    assert said(recorded, results=1) == []
+
+
+def test_an_instruction_without_an_answer(recorded: Recorded) -> None:
+    recorded.instruct(record(value=json.dumps({"action": "skip", "control_id": "i1"}).encode(), offset=2))
+    assert said(recorded, control=2) == []
+    assert "no answer" in said(recorded, control=3)[0]
+    recorded.tell(outcome(Status.INSTRUCTION_REFUSED, control_id="i1"))
+    assert said(recorded, control=3) == []
 
 
 def test_a_deadline_that_was_not_noted(recorded: Recorded) -> None:
