@@ -17,6 +17,7 @@ from streamapp.airflow.port import DagRun, DagRunState
 from streamapp.core import instruct, observe, receive, rows, verdicts
 from streamapp.core.effects import Decision, Track
 from streamapp.core.model import Entry, Reason, RunState, Status
+from streamapp.core.reopen import Opened
 from streamapp.dispatch import prune, trigger
 from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.follow import Follower
@@ -24,6 +25,7 @@ from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partition import Partition
 from streamapp.dispatch.ready import Ready
 from streamapp.dispatch.reconcile import Reconciler
+from streamapp.dispatch.stops import Stops
 from streamapp.kafka.gaps import Gaps
 from streamapp.kafka.lease import Lease
 
@@ -348,6 +350,78 @@ def retries_are_jittered_by_chance() -> Any:
         return timedelta(milliseconds=SystemRandom().randrange(500, 5000))
 
     return [(observe, "retry_delay", delay)]
+
+
+# Instructions and rounds
+
+
+@planted()
+def an_instruction_read_again_is_followed_again() -> Any:
+    return [(instruct, "_given", lambda *_: None)]
+
+
+@planted()
+def a_refusal_is_not_remembered() -> Any:
+    return [(instruct, "_refuse", lambda _scope, _standing, event, why: instruct._nowhere(event, why))]
+
+
+@planted()
+def what_an_operator_stopped_is_started() -> Any:
+    return [(Stops, "cover", lambda *_: False)]
+
+
+@planted()
+def a_rebuild_forgets_what_operators_stopped() -> Any:
+    return [(Partition, "standings", lambda _: iter(()))]
+
+
+@planted()
+def what_was_let_go_stays_where_it_is() -> Any:
+    stock = Ready.steer
+
+    def steer(self: Any, partition: int, scope: Any, *, stopped: bool) -> None:
+        if stopped:
+            stock(self, partition, scope, stopped=True)
+        else:
+            self._stops.set(partition, scope, stopped=False)
+
+    return [(Ready, "steer", steer)]
+
+
+@planted()
+def a_first_one_is_cancelled_with_a_request_under_way() -> Any:
+    def ended(_: Any, entry: Entry, event: Any) -> Entry | str:
+        status = instruct._ENDS_AS[event.instruction.action]
+        return "too late" if entry.status.terminal or entry.ending else replace(entry, status=status)
+
+    return [(instruct, "_ended", ended)]
+
+
+@planted()
+def the_next_attempt_after_a_refusal_has_the_same_number() -> Any:
+    stock = instruct._retried
+
+    def retried(entry: Entry, event: Any) -> Entry | str:
+        again = stock(entry, event)
+        return again if isinstance(again, str) else replace(again, attempt=entry.attempt, refused=entry.refused)
+
+    return [(instruct, "_retried", retried)]
+
+
+@planted()
+def a_round_is_followed_as_often_as_it_is_asked_for() -> Any:
+    return [(Partition, "reopened", lambda *_: None)]
+
+
+@planted()
+def a_redrive_runs_in_the_same_round() -> Any:
+    stock = receive.reopen
+
+    def reopen(state: Any, event: Any, reopens: Any) -> Any:
+        opened = stock(state, event, reopens)
+        return replace(opened, round=reopens.round) if isinstance(opened, Opened) else opened
+
+    return [(receive, "reopen", reopen)]
 
 
 # Kafka

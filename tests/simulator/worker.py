@@ -444,7 +444,8 @@ class Worker:
     def _wake(self) -> None:
         if sink.available(self.parts):
             self._plan("sink", self.world.delay(4), self._start_one)
-        if self.parts.ready._later or self.parts.ready._deadlines or self.parts.limit.in_turns:
+        ready, limit = self.parts.ready, self.parts.limit
+        if ready._later or ready._deadlines or limit.in_turns or self.parts.gate.reasons:
             self._plan("timers", TIMER_MS, self._let_time_pass)
 
     def _let_time_pass(self) -> None:
