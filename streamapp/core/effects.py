@@ -58,7 +58,7 @@ class OfDag:
 
 @dataclass(frozen=True, slots=True)
 class OfCommand:
-    """Row key of what operators were told of a command that was not known."""
+    """Row key of what operators were told of a command, whichever record has its id."""
 
     id: str
 

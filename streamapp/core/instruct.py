@@ -63,38 +63,52 @@ def _asked_for(state: State, asked: Instruction) -> Entry | None:
 
 
 def _of_command(state: State, event: Instructed) -> Decision:
+    """What was answered stands beside the command: another round, or another command, may hold the id meanwhile."""
     asked = event.instruction
     if asked.command_id is None:
         return _nowhere(event, f"{asked.action} needs a command_id")
     scope = OfCommand(asked.command_id)
-    unknown = state.standing(scope)
-    entry = None if unknown is not None and _given(unknown.answers, asked) else _asked_for(state, asked)
-    if entry is None:
-        return _refuse(scope, unknown, event, "no command of this id is remembered on this partition")
-    answer = _given(entry.answers, asked)
+    standing = state.standing(scope)
+    entry = _asked_for(state, asked)
+    answer = _given(standing.answers, asked) if standing else None
+    if answer is None and entry is not None and entry.instructed == asked.control_id:  # a crash cut it short
+        answer = Answer(asked.control_id, about=entry.source.offset)
     if answer is not None:
-        said: list[Effect] = [_of_entry(entry, event, answer)]
-        if entry.status.terminal and answer.refused is None:
-            said.extend(verdicts.verdict(entry))
-        return Decision(tuple(rows.again(entry)), tuple(said))
+        return _of_command_again(state, entry, _standing(standing, event, answer, stopped=False), event, answer)
+    if entry is None:
+        return _refuse(scope, standing, event, "no command of this id is remembered on this partition")
     changed = _retried(entry, event) if asked.action is Action.RETRY else _ended(state, entry, event)
-    if isinstance(changed, str):
-        answer = Answer(asked.control_id, changed)
-        kept = replace(entry, answers=_with(entry.answers, answer))
-        return Decision((Put(place(kept), kept),), (_of_entry(entry, event, answer),))
-    return _changed(state, entry, changed, event)
+    if isinstance(changed, Entry):
+        return _changed(state, entry, changed, standing, event)
+    answer = Answer(asked.control_id, changed, entry.source.offset)
+    said = _of_entry(entry, event, answer)
+    return Decision((Put(scope, _standing(standing, event, answer, stopped=False)),), (said,))
 
 
-def _changed(state: State, entry: Entry, changed: Entry, event: Instructed) -> Decision:
+def _of_command_again(
+    state: State, entry: Entry | None, standing: Standing, event: Instructed, answer: Answer
+) -> Decision:
+    about = state.entry(entry.key, answer.about) if entry is not None and answer.about is not None else None
+    written = Put(OfCommand(event.instruction.command_id or ""), standing)
+    if about is None:
+        return Decision((written,), (_of_scope(event, answer),))
+    said: list[Effect] = [_of_entry(about, event, answer)]
+    if about.status.terminal and answer.refused is None:
+        said.extend(verdicts.verdict(about))
+    return Decision((*rows.again(about), written), tuple(said))
+
+
+def _changed(state: State, entry: Entry, changed: Entry, standing: Standing | None, event: Instructed) -> Decision:
     """An instruction that was followed: the answer first, then what follows."""
-    answer = Answer(event.instruction.control_id)
-    changed = replace(changed, at=event.at, answers=_with(entry.answers, answer))
+    answer = Answer(event.instruction.control_id, about=entry.source.offset)
+    changed = replace(changed, at=event.at, instructed=answer.control_id)
     effects: list[Effect] = [_of_entry(entry, event, answer)]
     if changed.status.terminal:
         changed = rows.shrunk(changed)
         effects.extend(verdicts.verdict(changed))
     effects.extend([Track(changed), *verdicts.released(state, entry, changed)])
-    return Decision(tuple(rows.moved(entry, changed)), tuple(effects))
+    written = Put(OfCommand(entry.id), _standing(standing, event, answer, stopped=False))
+    return Decision((*rows.moved(entry, changed), written), tuple(effects))
 
 
 def _retried(entry: Entry, event: Instructed) -> Entry | str:

@@ -199,12 +199,12 @@ class Answer:
     refused: str | None = None
     """Why; None when it was applied."""
     about: int | None = None
-    """For a key: the offset of the command that was ended to let it go on."""
+    """The offset of the command that it was about; for a key, of the one that was ended to let it go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What operators have said of a key or a DAG as a whole, and were told; kept until it is lifted and old."""
+    """What operators have said of a command, a key or a DAG, and were told; kept until it is lifted and old."""
 
     stopped: bool
     """Whether nothing of it is started: a key on hold, a paused DAG."""
@@ -278,8 +278,8 @@ class Entry:
     duplicate_of: str | None = None
     reopens: Reopens | None = None
     """With a redriven or replayed record: the round that this one follows."""
-    answers: tuple[Answer, ...] = ()
-    """To the last instructions for it, so that one that is read again is answered again and not followed again."""
+    instructed: str | None = None
+    """The control id of the last instruction that was followed for it."""
     original: Original | None = None
     """Kept until the command ends, and with a failed one, so that its dead letter can be written again."""
 

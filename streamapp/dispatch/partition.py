@@ -146,9 +146,10 @@ class Partition:
                     break
                 yield row
 
-    def standings(self) -> Generator[tuple[Scope, Standing], None, None]:
-        """All keys and DAGs of which operators have said something, and commands that they asked for in vain."""
-        with closing(self.rows(self._codec.STANDINGS)) as rows:
+    def standings(self, after: Scope | None = None) -> Generator[tuple[Scope, Standing], None, None]:
+        """All of which operators have said something, behind one of them or from the first on."""
+        start = self._codec.STANDINGS if after is None else self._codec.row_key(after) + b"\0"
+        with closing(self.rows(start)) as rows:
             for where, row in rows:
                 if not isinstance(where, OfKey | OfDag | OfCommand) or not isinstance(row, Standing):
                     break

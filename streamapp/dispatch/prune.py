@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from streamapp.clock import Clock
-from streamapp.core.effects import Change, Delete, Settled
+from streamapp.core.effects import Change, Delete, Scope, Settled
 from streamapp.core.prune import expired, lifetime
 from streamapp.dispatch.fold import Folds, SourcePartition
 from streamapp.dispatch.partition import Partition
@@ -66,6 +66,8 @@ class _Walk:
     horizon: Horizon = field(default_factory=Horizon)
     after: Settled | None = None
     """The last row that was looked at; None: at the beginning."""
+    tidied: Scope | None = None
+    """The last row of what operators said that was looked at."""
     began: datetime | None = None
     """What is not seen on the way has ended since, at the earliest."""
     of_age: datetime | None = None
@@ -155,17 +157,17 @@ class Pruner:
             self._folds.remove(partition, removals)
             self.pruned += pruned
         if looked < READ_PER_TURN and pruned < REMOVED_PER_TURN:
-            self._tidy(partition, min(now - self._retention, horizon))
-            walk.rests_until = self._clock.now() + self._retention / WALKS_PER_RETENTION
-            walk.after = None
+            self._tidy(partition, walk, min(now - self._retention, horizon))
 
-    def _tidy(self, partition: Partition, before: datetime) -> None:
-        """Forget what operators said that no longer holds; as a rule they say little."""
-        with closing(partition.standings()) as standings:
-            old = [
-                scope
-                for scope, standing in islice(standings, READ_PER_TURN)
-                if not standing.stopped and standing.at <= before
-            ]
+    def _tidy(self, partition: Partition, walk: _Walk, before: datetime) -> None:
+        """The end of a walk: forget what operators said that no longer holds."""
+        with closing(partition.standings(walk.tidied)) as standings:
+            found = list(islice(standings, READ_PER_TURN))
+        old = [scope for scope, standing in found if not standing.stopped and standing.at <= before]
         if old:
             self._folds.remove(partition, [Delete(scope) for scope in old])
+        if len(found) == READ_PER_TURN:
+            walk.tidied = found[-1][0]
+        else:
+            walk.rests_until = self._clock.now() + self._retention / WALKS_PER_RETENTION
+            walk.after = walk.tidied = None

@@ -6,7 +6,7 @@ Row keys: one byte for the kind, then
     `h` settled    as queued; a null key has the length 2**32 - 1 and no bytes
     `i` identity   the command id in UTF-8
     `r` reopened   the round that was followed, in UTF-8
-    `s` standing   `k` and a key, `d` and the name of a DAG (nothing for all DAGs), `c` and the id of an unknown command
+    `s` standing   `k` and a key, `d` and the name of a DAG (nothing for all DAGs), `c` and a command id
 All numbers are big-endian, so that the entries of one key stand side by side, in the order of their offsets.
 """
 
@@ -154,7 +154,7 @@ def row_value(row: Row) -> bytes:
         "causation_id": row.causation_id,
         "duplicate_of": row.duplicate_of,
         "reopens": _reopens(row.reopens),
-        "answers": _answers(row.answers) or None,
+        "instructed": row.instructed,
     }
     value = b""
     if row.original is not None:
@@ -216,7 +216,7 @@ def parse_row(data: bytes) -> Row:
         causation_id=get("causation_id"),
         duplicate_of=get("duplicate_of"),
         reopens=_parse_reopens(get("reopens")),
-        answers=_parse_answers(get("answers")),
+        instructed=get("instructed"),
         original=_parse_original(get("original"), value),
     )
 
@@ -266,7 +266,7 @@ def _parse_policy(fields: dict[str, Any] | None) -> Policy | None:
 def _version(fields: dict[str, Any]) -> int:
     """The first version that reads a row rightly."""
     policy = fields["policy"]
-    new = fields["refused"] or fields["reopens"] or fields["answers"]
+    new = fields["refused"] or fields["reopens"] or fields["instructed"]
     unknown = policy is not None and (len(policy) > _FIELDS_OF_1 or "max_in_flight" not in policy)
     return 2 if new or unknown else 1
 

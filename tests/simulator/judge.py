@@ -43,6 +43,7 @@ def final_violations(world: "World") -> list[str]:
         ),
         *_attempts(world),
         *_answers(world),
+        *_rounds(world),
         *_tables(world),
     ]
 
@@ -77,6 +78,16 @@ def _answers(world: "World") -> Iterator[str]:
         said = answers[instruction.control_id, partition]
         if len(said) != 1 and not (said and world.plan.prunes):  # repeated after the retention, it is another one
             yield f"{instruction.control_id} on partition {partition} has {len(said)} answers: {said}"
+
+
+def _rounds(world: "World") -> Iterator[str]:
+    """What is taken in opens the round that it asks for."""
+    for source, sending in world.sent.items():
+        reopens = sending.event.reopens
+        for one in world.told.get(source, ()):
+            wanted = 1 if reopens is None else reopens.round + 1
+            if one.status is Status.ACCEPTED and one.round != wanted:
+                yield f"{one.id} opens round {one.round}, not {wanted}"
 
 
 def _unheard_of(world: "World", run: SimRun) -> bool:

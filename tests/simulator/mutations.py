@@ -409,11 +409,6 @@ def the_next_attempt_after_a_refusal_has_the_same_number() -> Any:
 
 
 @planted()
-def a_round_is_followed_as_often_as_it_is_asked_for() -> Any:
-    return [(Partition, "reopened", lambda *_: None)]
-
-
-@planted()
 def a_redrive_runs_in_the_same_round() -> Any:
     stock = receive.reopen
 

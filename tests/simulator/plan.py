@@ -149,7 +149,7 @@ def _policy(random: Random, dag: str) -> Any:
     return policy(
         dag_id=dag,
         ordering=random.choice(ORDERINGS),
-        on_failure=OnFailure.BLOCK if random.random() < 0.06 else OnFailure.DEAD_LETTER,
+        on_failure=OnFailure.BLOCK if random.random() < 0.12 else OnFailure.DEAD_LETTER,
         max_attempts=random.randint(1, 3),
         retry_delay=timedelta(seconds=random.choice([1, 4])),
         max_in_flight=random.randint(1, 4),

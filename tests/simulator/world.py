@@ -317,7 +317,9 @@ class World:
             for partition in range(self.plan.partitions):
                 self._give(partition, action, dag_id=dag)
         elif self.sent:
-            source, sending = self.random.choice(list(self.sent.items()))
+            blocked = [one for one in self.sent if (entry := self._entry(one)) and entry.status is Status.BLOCKED]
+            source = self.random.choice(blocked or list(self.sent))
+            sending = self.sent[source]
             on_key = action in {Action.HOLD, Action.RELEASE}
             about = {"key": sending.event.key} if on_key else {"command_id": sending.event.content.id}
             self._give(source.partition, action, **about)

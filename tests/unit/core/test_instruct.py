@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from streamapp.core.effects import Free, OfCommand, OfDag, OfKey, Put, Queued, Settled, Steer
-from streamapp.core.model import Action, OnFailure, Ordering, Reason, RunState, Status
+from streamapp.core.effects import Free, OfCommand, OfDag, OfKey, Queued, Settled, Steer
+from streamapp.core.model import Action, OnFailure, Ordering, Reason, Reopens, RunState, Status
 from tests.support.builders import (
     AT,
     SECOND,
@@ -101,7 +101,7 @@ def test_a_blocked_command_is_tried_again_before_its_successors(table):
     decision = tell(table, Action.RETRY)
     now = table.entry()
     assert (now.status, now.run_attempt, now.reason, now.at) == (Status.ACCEPTED, 2, None, LATER)
-    assert [change.key for change in decision.changes] == [Queued(b"k", 0)]
+    assert [change.key for change in decision.changes] == [Queued(b"k", 0), OfCommand("c0")]
     assert offsets(decision) == [0]
     assert [said.status for said in outcomes(decision)] == [APPLIED]
 
@@ -196,7 +196,7 @@ def test_a_passed_deadline_keeps_from_another_attempt():
 def test_what_waits_behind_another_ends_at_once(table, action, status):
     decision = tell(table, action, command=1)
     assert [said.status for said in outcomes(decision)] == [APPLIED, status]
-    assert [change.key for change in decision.changes] == [Settled(b"k", 1), Queued(b"k", 1)]
+    assert [change.key for change in decision.changes] == [Settled(b"k", 1), Queued(b"k", 1), OfCommand("c1")]
     assert outcomes(decision)[1].detail == f"{action} by ann"
     assert [entry.status for entry in tracked(decision)] == [status]
     see(table, triggered)
@@ -424,6 +424,18 @@ def test_a_refusal_read_again_when_things_have_changed_stays_one(table, refused,
     assert len(again.effects) == 1
 
 
+def test_an_instruction_read_again_does_not_meet_the_next_round(table):
+    see(table, triggered)
+    see(table, run_ended, result=RunState.FAILED)
+    blocked_one = instructed(Action.SKIP, command_id="c0", offset=3)
+    table.fold(blocked_one)
+    first = answer(table.again().fold(blocked_one))
+    table.fold(replace(received(5, id="c0"), reopens=Reopens(source(0), 1, "again")))
+    again = table.again().fold(blocked_one)
+    assert (answer(again).id, answer(again).status) == (first.id, APPLIED)
+    assert table.entry(5).status is Status.ACCEPTED
+
+
 def test_an_instruction_refused_because_its_command_was_unknown_does_not_meet_it_later(table):
     event = instructed(Action.CANCEL, command_id="c9", offset=3)
     table.folds(event, received(9))
@@ -435,13 +447,13 @@ def test_an_instruction_refused_because_its_command_was_unknown_does_not_meet_it
 def test_only_the_last_few_instructions_are_remembered(table):
     for number in range(20):
         tell(table, Action.RETRY, command=1, number=number)
-    assert [said.control_id for said in table.entry(1).answers] == [f"control-{number}" for number in range(12, 20)]
+    answers = table.partition.standing(OfCommand("c1")).answers
+    assert [said.control_id for said in answers] == [f"control-{number}" for number in range(12, 20)]
 
 
 def test_nothing_is_written_for_other_commands(table):
     decision = tell(table, Action.SKIP, command=1)
-    assert {change.key.offset for change in decision.changes} == {1}
-    assert all(isinstance(change, Put) or change.key == Queued(b"k", 1) for change in decision.changes)
+    assert {change.key for change in decision.changes} == {Settled(b"k", 1), Queued(b"k", 1), OfCommand("c1")}
 
 
 def test_a_reason_of_a_failure_does_not_stay_with_what_was_skipped(table):
