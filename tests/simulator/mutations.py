@@ -398,17 +398,6 @@ def a_first_one_is_cancelled_with_a_request_under_way() -> Any:
 
 
 @planted()
-def the_next_attempt_after_a_refusal_has_the_same_number() -> Any:
-    stock = instruct._retried
-
-    def retried(entry: Entry, event: Any) -> Entry | str:
-        again = stock(entry, event)
-        return again if isinstance(again, str) else replace(again, attempt=entry.attempt, refused=entry.refused)
-
-    return [(instruct, "_retried", retried)]
-
-
-@planted()
 def a_redrive_runs_in_the_same_round() -> Any:
     stock = receive.reopen
 

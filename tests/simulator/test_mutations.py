@@ -12,6 +12,7 @@ def timeline(seed):
     return simulate(make_plan(seed), timeline=True).timeline
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("mutation", [one for one in MUTATIONS if not one.replayed], ids=str)
 def test_a_planted_bug_is_found(mutation):
     with mutation.plant():
