@@ -9,9 +9,16 @@ import click
 from streamapp.core.errors import ConfigError, StreamappError
 
 VERBS = {
+    "cancel": "End commands, and stop their runs.",
     "doctor": "Check every part, and say what to do.",
+    "hold": "Start nothing more of a key.",
+    "pause": "Start nothing more of a DAG, or of any.",
+    "release": "Let a key go on.",
+    "resume": "Let a paused DAG, or all, go on.",
+    "retry": "Try failed commands again, in their place in the order.",
     "routes": "Show how commands are run, and why.",
     "send": "Send commands.",
+    "skip": "End commands without a run; their keys go on.",
     "status": "Show where one command stands.",
     "tail": "Follow what becomes of commands.",
     "topics": "Show and check the topics, or create them.",
@@ -80,6 +87,7 @@ def main() -> None:
       0  it worked
       1  a check failed, or what was asked for isn't there or did not come in time
       2  wrong usage, settings or input
+      3  an instruction was given, and no worker has answered in time
       130  interrupted
 
     \b

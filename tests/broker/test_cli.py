@@ -1,6 +1,5 @@
 """The streamapp command against a real broker and registry; the other end is a foreign client."""
 
-import http.server
 import io
 import json
 import re
@@ -11,10 +10,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -26,6 +23,7 @@ from streamapp.cli.main import main
 from streamapp.core.model import Outcome, Source, Status
 from streamapp.wire.outcomes import OutcomeCodec
 from tests.support.fake_airflow import FakeAirflow
+from tests.support.fake_worker import worker
 from tests.support.stack import Kafka, Registry
 
 PARTITIONS = 4
@@ -108,33 +106,6 @@ def publish(kafka: Kafka, topic: str, *outcomes: Outcome) -> None:
         record = codec.encode(one)
         producer.produce(topic, key=record.key, value=record.value, partition=1)
     assert producer.flush(10) == 0
-
-
-@contextmanager
-def worker(answers: dict[str, tuple[int, Any]]) -> Iterator[str]:
-    """The HTTP side of a worker."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, content = answers.get(self.path, (404, {"error": "not found"}))
-            body = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_topics_are_shown_created_and_checked(run: Run) -> None:

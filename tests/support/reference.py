@@ -111,8 +111,9 @@ CLI_HEAD = """\
 This page is generated from `streamapp … --help` by `python -m tests.support.reference`;
 `tests/docs/test_reference.py` fails when the two differ.
 
-`streamapp` never joins the workers' group and writes to no topic but the commands topic (`send`). A worker is started
-with Faust's own command line: see [how to run several workers](../how-to/run-several-workers.md).
+`streamapp` never joins the workers' group. It writes to the commands topic (`send`) and to the control topic (`retry`,
+`skip`, `cancel`, `hold`, `release`, `pause`, `resume`), nowhere else. A worker is started with Faust's own command
+line: see [how to run several workers](../how-to/run-several-workers.md).
 """
 
 

@@ -51,6 +51,11 @@ def very_slow_results() -> None:
     _slow("-results", 3.0)
 
 
+def stuck_results() -> None:
+    """Outcomes do not arrive as long as a test takes."""
+    _slow("-results", 3600.0)
+
+
 def very_slow_dead_letters() -> None:
     """Dead letters travel longer than it takes until offsets are committed."""
     _slow("-dead-letters", 3.0)
