@@ -169,6 +169,7 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
         passed_over=lambda: parts.passed_over,
         pruned=lambda: forgetting.pruned,
         untaken=lambda: signs.untaken,
+        caught_up=lambda: parts.caught_up(),  # noqa: PLW0108 - made at the same time
         routes=parts.routes,
     )
     watch_over = vitals.register(app, parts, signs, worker.figures)

@@ -57,6 +57,7 @@ class Guard:
         self.breaker = breaker
         self.clock = clock
         self._wake = wake
+        self._down_since: datetime | None = None
         self._doubt = asyncio.Event()
         self._failing: set[str] = set()
         """What failed last time: that it fails again says nothing of how much is in flight."""
@@ -75,6 +76,11 @@ class Guard:
     def opens(self) -> bool:
         """Whether a run may be started now, as far as Airflow goes."""
         return self.breaker.passes and self.limit.free
+
+    @property
+    def down_since(self) -> datetime | None:
+        """When Airflow was found to be down; None while it isn't."""
+        return self._down_since if self.breaker.state in {BreakerState.OPEN, BreakerState.HALF_OPEN} else None
 
     async def watch(self) -> None:
         """Ask how Airflow is while it may be down; for ever."""
@@ -109,6 +115,7 @@ class Guard:
         except AirflowUnavailable as error:
             breaker.is_not_well(str(error))
             if suspected:
+                self._down_since = self.clock.now()
                 _log.warning(
                     "Airflow is down, nothing is sent until it is well again: %s",
                     breaker.why,

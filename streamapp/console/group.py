@@ -36,7 +36,7 @@ class Group:
 
     async def command(self, command_id: str, *, local: bool) -> Answer:
         """One command; the others are asked only if it isn't here."""
-        here = self._queries.command(command_id)
+        here = await self._queries.command(command_id)
         if here is not None:
             return Answer(here, [])
         path = f"{COMMANDS}/{names.encoded(command_id.encode())}"

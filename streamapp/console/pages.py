@@ -40,6 +40,7 @@ def register(
     passed_over: Callable[[], int],
     pruned: Callable[[], int],
     untaken: Callable[[], Mapping[str, timedelta]],
+    caught_up: Callable[[], bool],
     routes: Routes,
 ) -> Worker:
     """Add all routes to the app's web server; it answers from the worker's start on. Returns what it shows.
@@ -59,6 +60,7 @@ def register(
         passed_over: How many records could not be read.
         pruned: How many commands were forgotten.
         untaken: Topics whose records nobody takes in, and for how long.
+        caught_up: Whether all is folded that the workers before have seen.
         routes: The routes in force.
     """
 
@@ -90,6 +92,7 @@ def register(
         passed_over=passed_over,
         pruned=pruned,
         untaken=untaken,
+        caught_up=caught_up,
         routes=routes,
     )
     html = Html(settings.app_id, settings.airflow_url)

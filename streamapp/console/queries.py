@@ -8,15 +8,15 @@ question is answered at a time, so that many readers slow each other down and no
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from sys import maxsize
 
 from streamapp.console.fields import Fields, command_fields, more_fields
 from streamapp.console.reading import Reading, read
+from streamapp.console.waits import Waits, count_before
 from streamapp.console.worker import Worker
 from streamapp.core.effects import Queued, Settled
 from streamapp.core.model import Entry, Status
-from streamapp.core.waiting import Surroundings, waiting_for
 from streamapp.dispatch.partition import Partition
 from streamapp.wire import rows
 
@@ -77,7 +77,7 @@ class Queries:
         """Whether all of this worker's partitions can be read now."""
         return self._worker.partitions.accepting
 
-    def command(self, command_id: str) -> Fields | None:
+    async def command(self, command_id: str) -> Fields | None:
         """The command that holds an id; the newest one where producers used it for several keys."""
         found: list[tuple[Partition, Entry]] = []
         for partition in self._worker.partitions:
@@ -88,7 +88,14 @@ class Queries:
         if not found:
             return None
         partition, entry = max(found, key=lambda item: item[1].recorded_at)
-        return self._fields([(partition, entry)])[0] | more_fields(entry)
+        before = None
+        if not entry.status.terminal:
+            async with self._turn:
+                before = await count_before(Reading(self._worker), partition, entry)
+            # Meanwhile it may have come to its turn, or its partition may have gone.
+            entry = partition.safe_entry(entry.key, entry.source.offset) or entry
+        waiting = Waits(self._worker).sentence(partition, entry, before)
+        return command_fields(entry, waiting) | more_fields(entry)
 
     async def commands(self, wanted: Wanted, limit: int) -> Found:
         """Commands, those first that changed last."""
@@ -126,19 +133,8 @@ class Queries:
             )
 
     def _fields(self, found: Iterable[tuple[Partition, Entry]]) -> list[Fields]:
-        now, dags, airflow = self._worker.clock.now(), self._worker.by_dag(), self._worker.airflow()
-        outage = None if airflow.breaker == "closed" else airflow.breaker_why
-
-        def sentence(partition: Partition, entry: Entry) -> str | None:
-            head = None if entry.key is None else partition.head(entry.key)
-            dag = entry.policy.dag_id if entry.policy else ""
-            stands = dags.get(dag)
-            around = Surroundings(outage=outage)
-            if stands is not None:
-                around = replace(around, running=stands.outstanding, cap=stands.cap, paused=stands.paused)
-            return waiting_for(entry, head=head, around=around, now=now)
-
-        return [command_fields(entry, sentence(partition, entry)) for partition, entry in found]
+        waits = Waits(self._worker)
+        return [command_fields(entry, waits.sentence(partition, entry)) for partition, entry in found]
 
 
 def newest(fields: Fields) -> tuple[str, int]:

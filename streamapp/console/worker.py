@@ -58,6 +58,8 @@ class Worker:
     pruned: Callable[[], int]
     routes: Routes
     untaken: Callable[[], Mapping[str, timedelta]] = dict
+    caught_up: Callable[[], bool] = lambda: True
+    """Whether all is folded that the workers before have seen."""
     _progress: Progress = field(default_factory=Progress)
 
     def airflow(self) -> AirflowFigures:
@@ -72,6 +74,7 @@ class Worker:
             latency_before=limit.gradient.before,
             breaker=breaker.state.value,
             breaker_why=breaker.why,
+            breaker_since=self.guard.down_since,
             outages=breaker.opened,
         )
 

@@ -200,6 +200,10 @@ class Ready:
         """How many entries are in which phase."""
         return {phase.name.lower(): self._phases[phase] for phase in Phase}
 
+    def note(self, source: Source) -> Note | None:
+        """What is known of an entry; None where it is not here to be started or followed."""
+        return self._notes.get((source.partition, source.offset))
+
     def waits_for(self, dag_id: str) -> bool:
         """Whether something of this DAG may run and does not: there is no room for it, or no permit."""
         return dag_id in self._queues

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from streamapp.core.model import Status
 
@@ -42,6 +42,8 @@ class AirflowFigures:
     breaker: str = "closed"
     breaker_why: str = ""
     """What failed, or why Airflow is not well."""
+    breaker_since: datetime | None = None
+    """Since when Airflow is down."""
     outages: int = 0
     """How often it was found to be down."""
 

@@ -56,6 +56,7 @@ class Index:
 
     def __init__(self, ready: Ready) -> None:
         self.track = self.inherit = ready.track
+        self.steer = ready.steer
         self.drop = ready.drop
 
 
@@ -79,6 +80,7 @@ class Bench:
         self.dags = Dags(self.airflow, self.clock, wanted=lambda: self.ready.dags)
         self.followed: dict[str, int] = {}
         self.passed_over = 0
+        self.caught_up = True
         self.member = Membership(
             lease_remaining=timedelta(seconds=5),
             joined=True,
@@ -165,6 +167,7 @@ class Bench:
             outcomes=self.outcomes,
             following=lambda: Following(runs=self.followed),
             passed_over=lambda: self.passed_over,
+            caught_up=lambda: self.caught_up,
             pruned=lambda: 0,
             routes=Routes(None),
         )

@@ -6,13 +6,14 @@ import pytest
 
 from streamapp.airflow.breaker import FAILURES
 from streamapp.airflow.port import Dag
-from streamapp.core.model import OnFailure, Ordering, Original, Reason, RunState, Status
+from streamapp.core.model import Action, OnFailure, Ordering, Original, Reason, RunState, Status
 from tests.support.builders import (
     AT,
     SECOND,
     command,
     entry,
     expire,
+    instructed,
     observed,
     policy,
     received,
@@ -202,7 +203,8 @@ async def test_a_keys_queue_in_order_and_what_ended_last(bench):
     assert (answer["key"], answer["key_base64"]) == ("k", None)
     assert ids(answer["queue"]) == ["c1", "c2", "c3", "c4"]
     assert answer["queue"][0]["waiting_for"].startswith("the end of its run")
-    assert answer["queue"][3]["waiting_for"] == "its turn: commands-0-1 is the first in the queue of its key"
+    behind = "its turn: c1 (commands-0-1), the first of its key, waits for the end of its run run-c1-1.1"
+    assert answer["queue"][3]["waiting_for"] == behind
     assert ids(answer["history"]) == ["c0"]
     assert not answer["queue_truncated"]
     assert not answer["history_truncated"]
@@ -246,6 +248,69 @@ async def test_a_key_that_is_not_text(bench):
     assert answer["queue"][0]["key_base64"] == "//4/"
     bench.fold(received(1, key=b"//4/"))
     assert (await bench.get("/api/v1/keys/%2F%2F4%2F"))["key_base64"] is None
+
+
+async def test_how_many_are_before_it(bench):
+    bench.store(*(entry(offset) for offset in range(1300)))
+    bench.store(entry(2000, key=b"k2"))
+
+    async def waits(offset):
+        return (await bench.get(f"/api/v1/commands/c{offset}"))["waiting_for"]
+
+    assert (await waits(0)).startswith("its start")
+    assert (await waits(1)).startswith("its turn: one command of its key is before it, c0 (commands-0-0), and waits")
+    assert (await waits(700)).startswith("its turn: 700 commands of its key are before it; the first, c0 (commands")
+    assert (await waits(1000)).startswith("its turn: 1000 commands of its key are before it")
+    bench.ledger.reads = 0
+    assert (await waits(1299)).startswith("its turn: at least 1000 commands of its key are before it")
+    assert bench.ledger.reads < 1300
+
+
+async def test_what_operators_have_stopped(bench):
+    def give(action, offset, **about):
+        bench.fold(instructed(action, offset=offset, by="ann", reason="mail is down", **about))
+
+    async def waits(offset):
+        return (await bench.get(f"/api/v1/commands/c{offset}"))["waiting_for"]
+
+    for offset in range(2):
+        bench.fold(received(offset))
+    bench.fold(received(2, key=None))
+    give(Action.HOLD, 10, key=b"k")
+    held = "its key to be released: on hold since 2026-01-01T12:00:00.000Z by ann: mail is down"
+    assert await waits(0) == held
+    assert await waits(1) == f"its turn: one command of its key is before it, c0 (commands-0-0), and waits for {held}"
+    assert (await waits(2)).startswith("its start")
+    give(Action.PAUSE, 11, dag_id="probe")
+    give(Action.PAUSE, 12)
+    paused = "paused since 2026-01-01T12:00:00.000Z by ann: mail is down"
+    of_all = f"the DAG probe to be resumed: {paused}, and for all DAGs to be resumed: {paused}"
+    assert await waits(0) == f"{held}, and for {of_all}"
+    assert await waits(2) == of_all
+    give(Action.RESUME, 13, dag_id="probe")
+    give(Action.RESUME, 14)
+    give(Action.RELEASE, 15, key=b"k")
+    assert (await waits(0)).startswith("its start")
+
+
+async def test_where_a_dispatch_is(bench):
+    bench.fold(received(0))
+    note = bench.ready.take()
+    assert (await bench.get("/api/v1/commands/c0"))["waiting_for"] == "its run: Airflow is being asked for it"
+    bench.ready.done(note, timedelta(seconds=5))
+    said = (await bench.get("/api/v1/commands/c0"))["waiting_for"]
+    assert said == "the next try: Airflow was asked for its run in vain, and is asked again at 2026-01-01T12:00:05.000Z"
+
+
+async def test_a_worker_that_starts_nothing(bench):
+    bench.fold(received(0))
+    bench.change(lease_remaining=timedelta(0))
+    said = (await bench.get("/api/v1/commands/c0"))["waiting_for"]
+    assert said.startswith("its worker, which starts nothing just now: the membership in the group has run out")
+    bench.change(lease_remaining=timedelta(seconds=5))
+    bench.caught_up = False
+    said = (await bench.get("/api/v1/commands/c0"))["waiting_for"]
+    assert said.endswith("just now: it reads what the worker before it has seen")
 
 
 async def test_an_unknown_key(bench):

@@ -110,7 +110,7 @@ async def test_a_key(bench):
     page = parsed(await bench.page("/keys/k"))
     assert "Only the front of the queue is shown." in page.text
     assert "Only the last ones are shown." in page.text
-    assert "its turn: commands-0-0 is the first" in page.text
+    assert "its turn: c0 (commands-0-0), the first of its key, waits for its start" in page.text
     assert ("a", {"href": "/api/v1/keys/k"}) in page.tags
 
 
