@@ -149,6 +149,14 @@ async def pause(url: str, *, paused: bool) -> None:
         answer.raise_for_status()
 
 
+def check_ready(url: str) -> None:
+    """Airflow answers, and has the DAG."""
+    try:
+        asyncio.run(pause(url, paused=False))
+    except (httpx.HTTPError, KeyError) as error:
+        raise AssertionError(f"Airflow is not ready: {error}") from error
+
+
 @contextmanager
 def on_sqlite(directory: Path) -> Iterator[str]:
     """The same Airflow on SQLite."""
@@ -166,8 +174,7 @@ def on_sqlite(directory: Path) -> Iterator[str]:
         for command in (["api-server"], ["dag-processor"], ["scheduler", "--skip-serve-logs"]):
             with (directory / f"{command[0]}.log").open("wb") as log:
                 processes.append(subprocess.Popen([program, *command], env=environment, stdout=log, stderr=log))
-        eventually(lambda: httpx.get(f"{config.airflow_url}/api/v2/monitor/health").raise_for_status(), seconds=120)
-        eventually(lambda: asyncio.run(pause(config.airflow_url, paused=False)), seconds=120)
+        eventually(lambda: check_ready(config.airflow_url), seconds=180)
         yield config.airflow_url
     finally:
         for process in processes:

@@ -48,9 +48,15 @@ async def start(parts: Parts, note: Note) -> None:
     if entry is None or not (entry.dispatchable or entry.settling):
         parts.ready.forget(note)
         return
+
+    def still_due() -> bool:
+        parts.may_start()
+        ours = parts.partitions.accepting and parts.caught_up() and parts.ready.knows(note)
+        return ours and parts.partitions.entry(note.source.partition, note.key, note.source.offset) == entry
+
     parts.may_start()
     try:
-        answer = await parts.trigger.run(entry)
+        answer = await parts.trigger.run(entry, still_due)
     except Exception:
         parts.ready.done(note, RETRY_AFTER_ERROR)
         raise

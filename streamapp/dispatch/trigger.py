@@ -5,7 +5,7 @@ A run's id follows from the command, so asking twice gives one run; what an answ
 
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -83,10 +83,14 @@ class Trigger:
         self.takeover_doubt = (lease + DOUBT).total_seconds()
         self._memories: dict[Source, _Memory] = {}
 
-    async def run(self, entry: Entry) -> Outcome | Postponed:
+    async def run(self, entry: Entry, still_due: Callable[[], bool] = lambda: True) -> Outcome | Postponed:
         """Try once. An entry with a verdict that waits is not asked for, only looked up.
 
         An error that nobody foresaw propagates; the entry is as it was.
+
+        Args:
+            entry: Whose run is to be.
+            still_due: Whether the run may still be asked for, should something else have to be asked before.
         """
         attempt = entry.round, entry.run_attempt
         memory = self._memories.get(entry.source)
@@ -94,7 +98,7 @@ class Trigger:
             memory = self._memories[entry.source] = _Memory(attempt)
         memory.tries += 1
         try_ = _Try(self, entry, memory)
-        answer = await (try_.settle() if entry.settling else try_.begin())
+        answer = await (try_.settle() if entry.settling else try_.begin(still_due))
         if isinstance(answer, Outcome) and self._memories.get(entry.source) is memory:  # not what was inherited since
             self.forget(entry.source)
         return answer
@@ -143,7 +147,7 @@ class _Try:
             "digest": params_digest(entry.params),
         }
 
-    async def begin(self) -> Outcome | Postponed:
+    async def begin(self, still_due: Callable[[], bool]) -> Outcome | Postponed:
         """Ask for the run, unless the DAG is paused and the command must not wait for it."""
         if self._rejects_paused and not self._memory.existed:
             try:
@@ -153,6 +157,8 @@ class _Try:
             if dag is not None and dag.paused:
                 detail = f"the DAG {self._dag_id} is paused, and its commands are not to wait"
                 return self._refused(Reason.REFUSED_BY_AIRFLOW, detail)
+            if not still_due():
+                return Postponed(FIRST_DELAY, "its partition went, or it has changed, while Airflow was asked")
         return await self.ask()
 
     async def ask(self) -> Outcome | Postponed:

@@ -163,6 +163,9 @@ class Airflow:
     def _start(self, run: SimRun) -> None:
         if self.runs.get((run.dag_id, run.run_id)) is not run or run.state.ended:
             return
+        if self.paused_until.get(run.dag_id, 0) > self._world.now:
+            self._world.after(500, None, partial(self._start, run))
+            return
         run.state, run.started_at, run.ended_at = DagRunState.RUNNING, self.now(), None
         world = self._world
         lasts = world.random.choice([world.random.randint(10, 300), world.random.randint(500, 5000)])

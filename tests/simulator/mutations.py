@@ -264,6 +264,16 @@ def a_worker_reports_although_its_partition_went() -> Any:
 
 
 @planted()
+def asks_about_a_paused_dag_and_never_mind_what_happens_meanwhile() -> list[tuple[Any, str, Any]]:
+    stock = trigger._Try.begin
+
+    async def begin(self: Any, _: Callable[[], bool]) -> Any:
+        return await stock(self, lambda: True)
+
+    return [(trigger._Try, "begin", begin)]
+
+
+@planted()
 def a_dispatch_that_failed_is_forgotten() -> Any:
     stock = Ready.done
 

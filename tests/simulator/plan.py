@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from streamapp.core.events import CommandReceived
-from streamapp.core.model import OnFailure, Ordering, Reason
+from streamapp.core.model import OnFailure, Ordering, Paused, Reason
 from tests.support.builders import policy, received, rejection
 from tests.support.manual_clock import START
 
@@ -32,9 +32,11 @@ READ_FAULTS = {"failed_read": 0.1, "slow_read": 0.1}
 RUN_FAULTS = {"late_commit": 0.3, "deleted_at_409": 0.5}
 HINT_FAULTS = {"hint": 0.8, "false_hint": 0.3, "late_hint": 0.3, "doubled_hint": 0.3}
 """For each end of a run, or, with a false one, each start; all workers are told."""
+PAUSED = "dag_paused"
 WORLD_FAULTS = (
     "outage",
     "dag_missing",
+    PAUSED,
     "clock_skew",
     "junk",
     "instruction",
@@ -111,8 +113,8 @@ def make_plan(seed: int) -> Plan:
     known = {**WORKER_FAULTS, **KAFKA_FAULTS, **TRIGGER_FAULTS, **READ_FAULTS, **RUN_FAULTS, **HINT_FAULTS}
     share = random.choice([0.15, 0.3, 0.5])
     rates = {name: rate * random.choice([0.5, 1, 2]) for name, rate in known.items() if random.random() < share}
-    rates |= {name: 1.0 for name in WORLD_FAULTS if random.random() < share}
-    return Plan(
+    rates |= {name: 1.0 for name in WORLD_FAULTS if name != PAUSED and random.random() < share}
+    plan = Plan(
         seed=seed,
         partitions=partitions,
         workers=random.choice([2, 2, 3]),
@@ -120,6 +122,21 @@ def make_plan(seed: int) -> Plan:
         rates=rates,
         faults_until_ms=random.choice([8_000, 15_000, 30_000]),
     )
+    return _with_paused_dags(plan) if random.random() < share else plan
+
+
+def _with_paused_dags(plan: Plan) -> Plan:
+    """DAGs are paused for a while; some commands do not wait for that, some have the DAG's own cap."""
+    random = Random(f"paused {plan.seed}")
+    sendings = []
+    for sending in plan.sendings:
+        rules = sending.event.policy
+        if rules is not None:
+            paused = Paused.REJECT if random.random() < 0.4 else Paused.WAIT
+            cap = rules.max_in_flight if random.random() < 0.7 else None
+            rules = replace(rules, paused=paused, max_in_flight=cap)
+        sendings.append(replace(sending, event=replace(sending.event, policy=rules)))
+    return replace(plan, sendings=tuple(sendings), rates=plan.rates | {PAUSED: 1.0})
 
 
 def _sendings(random: Random, partitions: int) -> list[Sending]:

@@ -196,10 +196,10 @@ class World:
         self.airflow.mended_at = self.random.randrange(until)
         if "outage" in rates:
             self.after(self.random.randrange(until), None, self._break_airflow)
-        if "dag_missing" in rates:
-            for dag in ("one", "two"):
+        for name, meet in (("dag_missing", self._hide), ("dag_paused", self._pause)):
+            for dag in ("one", "two") if name in rates else ():
                 at = self.random.randrange(until)
-                self.after(at, None, partial(self._hide, dag, at + self.random.randint(500, 12_000)))
+                self.after(at, None, partial(meet, dag, at + self.random.randint(500, 12_000)))
         for name, step in (
             ("junk", self._send_junk),
             ("instruction", self._instruct),
@@ -418,6 +418,11 @@ class World:
         self.counts["outage"] += 1
         self.airflow.outage_until = self.now + self.random.randint(1000, 20_000)
         self.say("airflow", f"is away until {self.airflow.outage_until}")
+
+    def _pause(self, dag: str, until: int) -> None:
+        self.counts["dag_paused"] += 1
+        self.airflow.paused_until[dag] = until
+        self.say("a person", f"pauses {dag} until {until}")
 
     def _hide(self, dag: str, until: int) -> None:
         self.airflow.missing_until[dag] = until

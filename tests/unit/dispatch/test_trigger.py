@@ -414,6 +414,12 @@ async def test_it_runs_where_the_dag_is_not_paused(trigger, airflow, hasty, dag)
     assert (await trigger.run(hasty)).status is Status.TRIGGERED
 
 
+async def test_it_does_not_run_where_it_is_no_longer_due_after_the_question(trigger, airflow, hasty):
+    """Its partition may have gone to another worker meanwhile."""
+    assert isinstance(await trigger.run(hasty, lambda: False), Postponed)
+    assert airflow.count("trigger") == 0
+
+
 async def test_it_is_not_refused_while_nobody_says_whether_the_dag_is_paused(trigger, airflow, hasty):
     airflow.down = "no connection"
     assert isinstance(await trigger.run(hasty), Postponed)
