@@ -75,7 +75,7 @@ class Dags:
 
     async def look(self) -> None:
         """Ask about the DAG of which least is known, if that is long ago."""
-        wanted, now = self._wanted(), self._clock.monotonic()
+        wanted, now = sorted(self._wanted()), self._clock.monotonic()
         self._looks = {
             dag_id: look
             for dag_id, look in self._looks.items()
