@@ -442,6 +442,8 @@ class Worker:
     # The sink and the timers
 
     def _wake(self) -> None:
+        if not self.alive:  # what it was at is cleared away whenever Python gets round to it
+            return
         if sink.available(self.parts):
             self._plan("sink", self.world.delay(4), self._start_one)
         ready, limit = self.parts.ready, self.parts.limit
