@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stack.config import HOST, ROOT
 from tests.support import stack
 from tests.support.airflow_api import AirflowApi
 from tests.support.installation import Installation
@@ -28,15 +29,24 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def hints() -> dict[str, str]:
+    """The settings of a worker that takes the hints of Airflow's plugin; only one of a test can."""
+    return {"hint_listen": f"{HOST}:{stack.free_port()}", "hint_secret": "what plugin and worker know"}
+
+
+@pytest.fixture(scope="session")
 def airflow_server(
-    mail: stack.Mail, deployed: Path, tmp_path_factory: pytest.TempPathFactory
+    mail: stack.Mail, deployed: Path, hints: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[stack.Airflow]:
-    """A real Airflow that has the DAGs of `dags/`, of these tests and of the folder `deployed`."""
+    """A real Airflow that has the DAGs of `dags/`, of these tests and of the folder `deployed`, and the plugin."""
     folders = {"e2e": Path(__file__).parent / "dags", "deployed": deployed}
     own = [{"name": name, "classpath": BUNDLE, "kwargs": {"path": str(path)}} for name, path in folders.items()]
     bundles = [{"name": "dags-folder", "classpath": BUNDLE, "kwargs": {}}, *own]
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
+        environment.setenv("AIRFLOW__CORE__PLUGINS_FOLDER", str(ROOT / "airflow_plugin"))
+        environment.setenv("STREAMAPP_HINT_TARGETS", hints["hint_listen"])
+        environment.setenv("STREAMAPP_HINT_SECRET", hints["hint_secret"])
         with stack.Airflow(tmp_path_factory.mktemp("airflow"), smtp_port=mail.config.smtp_port) as server:
             yield server
 
