@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def main() -> None:
     ):
         airflow.trigger("probe", "warm-up", {"seconds": 0})
         wait_for_end(airflow, "warm-up")
+        show_requests(airflow)
         measured: defaultdict[str, list[list[dict[str, Any]]]] = defaultdict(list)
         for number, mode in enumerate(asked.modes * asked.repeats):
             print(f"{mode}, load {os.getloadavg()[0]:.1f}", flush=True)
@@ -80,6 +82,23 @@ def main() -> None:
                 worker.terminate()
     for mode, keys in measured.items():
         show(mode, keys)
+
+
+def show_requests(airflow: AirflowApi) -> None:
+    """How long the two ways take in which an end can be asked for."""
+    since = airflow.run("probe", "warm-up")["end_date"]
+    body = {"dag_ids": ["probe"], "states": ["success", "failed"], "end_date_gte": since, "order_by": "end_date"}
+    took = defaultdict(list)
+    for _ in range(50):
+        for name, ask in (
+            ("GET of one run", partial(airflow.ask, "GET", "/dags/probe/dagRuns/warm-up")),
+            ("list of ended runs", partial(airflow.ask, "POST", "/dags/~/dagRuns/list", body)),
+        ):
+            begun = time.monotonic()
+            ask().raise_for_status()
+            took[name].append(1000 * (time.monotonic() - begun))
+    for name, values in took.items():
+        print(f"{name}: {figures(values)}")
 
 
 def measure_own(airflow: AirflowApi, count: int, seconds: float, name: str) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from streamapp.clock import Clock
 from streamapp.core.key import show_key
 from streamapp.core.model import Entry, Outcome, Reason, RunState, Source, Status
 from streamapp.core.run_id import run_id
-from streamapp.dispatch.pace import LONGEST, Durations, pause_seconds, shortest_seconds
+from streamapp.dispatch.pace import LONGEST, Durations, pause_seconds, shortest_seconds, smoothed
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ LOOK_BACK = timedelta(minutes=2)
 STOP_AGAIN = timedelta(seconds=2)
 """After a stop that failed: Airflow answers 500 when its scheduler has the run in hand at that moment."""
 
-HINT_PAUSES = tuple(timedelta(milliseconds=pause) for pause in (10, 20, 40, 80, 160, 320, 640))
+HINT_PAUSES = tuple(timedelta(milliseconds=pause) for pause in (5, 20, 40, 80, 160, 320, 640))
 """Before each look that follows a hint: Airflow gives hints before it commits the end."""
 
 
@@ -328,7 +328,7 @@ class Follower:
         since = self._since(runs, OVERLAP if whole else SHORT_OVERLAP)
         self.asked[why] += 1
         ended: Sequence[DagRun] = await self._airflow.list_ended({run.dag_id for run in runs}, since)
-        self._poll_took = self._clock.monotonic() - begun
+        self._poll_took = smoothed(self._clock.monotonic() - begun, self._poll_took)
         if whole:
             self._whole_at = begun + OVERLAP_EVERY.total_seconds()
         for run in runs:

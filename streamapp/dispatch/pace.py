@@ -20,6 +20,9 @@ LONGEST = timedelta(seconds=10)
 BUSY_SHARE = 0.2
 """Of the time, that one worker's polls may keep Airflow busy: a slow Airflow is asked less often."""
 
+QUICK = timedelta(milliseconds=50)
+"""What a look may take without being taken for slow at once."""
+
 SOON = 0.8
 """Of the shortest time that a DAG's runs took lately: before that, an end would be a surprise."""
 
@@ -58,6 +61,11 @@ def pause_seconds(age_seconds: float, since_look_seconds: float, *, waited_for: 
     if age_seconds < soonest:
         return min(since_look_seconds + soonest - age_seconds, longest)
     return min(age_seconds * SHARE_WAITED_FOR, longest)
+
+
+def smoothed(took_seconds: float, before_seconds: float) -> float:
+    """How long looks take: twice as long as before at most, so that one slow answer does not make all others late."""
+    return min(took_seconds, max(2 * before_seconds, QUICK.total_seconds()))
 
 
 def shortest_seconds(poll_seconds: float) -> float:

@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from streamapp.dispatch.pace import Durations, pause_seconds, shortest_seconds
+from streamapp.dispatch.pace import Durations, pause_seconds, shortest_seconds, smoothed
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,12 @@ def test_the_shortest_run_of_a_dag_tells_when_an_end_is_to_be_expected_and_is_fo
         durations.note("probe", timedelta(seconds=3))
     assert durations.soonest("probe") == pytest.approx(2.4)
     assert durations.soonest("other") == 0
+
+
+def test_one_slow_answer_makes_no_slow_airflow():
+    assert smoothed(7, 0.02) == pytest.approx(0.05)
+    assert smoothed(7, 0.1) == pytest.approx(0.2)
+    assert smoothed(0.02, 0.2) == pytest.approx(0.02)
 
 
 def test_polls_take_a_fifth_of_the_time_at_most():
