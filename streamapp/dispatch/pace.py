@@ -17,7 +17,7 @@ LONGEST_WAITED_FOR = timedelta(seconds=2)
 LONGEST = timedelta(seconds=10)
 """Between two looks at any run: what nothing waits for is told this late at most."""
 
-BUSY_SHARE = 0.2
+BUSY_SHARE = 1 / 3
 """Of the time, that one worker's polls may keep Airflow busy: a slow Airflow is asked less often."""
 
 QUICK = timedelta(milliseconds=50)

@@ -36,5 +36,5 @@ def test_one_slow_answer_makes_no_slow_airflow():
     assert smoothed(0.02, 0.2) == pytest.approx(0.02)
 
 
-def test_polls_take_a_fifth_of_the_time_at_most():
-    assert shortest_seconds(0.1) == pytest.approx(0.4)
+def test_polls_take_a_third_of_the_time_at_most():
+    assert shortest_seconds(0.1) == pytest.approx(0.2)
