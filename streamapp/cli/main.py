@@ -10,10 +10,13 @@ from streamapp.core.errors import ConfigError, StreamappError
 
 VERBS = {
     "cancel": "End commands, and stop their runs.",
+    "dead-letters": "List, count, show and discard dead letters.",
     "doctor": "Check every part, and say what to do.",
     "hold": "Start nothing more of a key.",
     "pause": "Start nothing more of a DAG, or of any.",
+    "redrive": "Run failed commands again.",
     "release": "Let a key go on.",
+    "replay": "Run commands again that have ended.",
     "resume": "Let a paused DAG, or all, go on.",
     "retry": "Try failed commands again, in their place in the order.",
     "routes": "Show how commands are run, and why.",

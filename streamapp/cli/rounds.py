@@ -78,6 +78,10 @@ class Rounds:
         elif told is None or _stage(outcome) > _stage(told.last):
             self._told[place] = Told(outcome)
 
+    def forget(self, place: Place) -> None:
+        """Keep nothing of what was said of a record."""
+        self._told.pop(place, None)
+
     def told(self, place: Place) -> Told | None:
         """What is known of a record."""
         return self._told.get(place)

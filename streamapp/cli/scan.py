@@ -76,7 +76,9 @@ class Topic:
         wanted = {TopicPartition(self.name, number): max(to_millis(time), 0) for number in self.ends}
         with topics.answering(self._settings):
             found = await self._consumer.offsets_for_times(wanted)
-        return {place.partition: there.offset if there else self.ends[place.partition] for place, there in found.items()}
+        return {
+            place.partition: there.offset if there else self.ends[place.partition] for place, there in found.items()
+        }
 
     async def read(
         self, starts: Offsets, ends: Offsets | None = None, *, label: str | None = None

@@ -11,6 +11,8 @@ REDRIVE = "streamapp-redrive"
 """On a redriven record: the `dlq.id` of the dead letter that it was."""
 REPLAY = "streamapp-replay"
 """On a replayed record, beside `streamapp-redrive`: which replay it is part of."""
+DISCARD = "streamapp-discard"
+"""On the mark of a discarded dead letter, which stands on the dead-letter topic, too: the letter's `dlq.id`."""
 TRACEPARENT = "traceparent"
 """W3C trace context, kept and continued."""
 

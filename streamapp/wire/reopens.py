@@ -8,6 +8,7 @@ from streamapp.wire.headers import DLQ_NAMES, REDRIVE, REPLAY, Headers, last
 from streamapp.wire.outgoing import Outgoing
 
 MAX_REPLAY_ID_LENGTH = 200
+REPLAY_ID_FORM = f"1 to {MAX_REPLAY_ID_LENGTH} letters, digits or any of . _ : ~ + -"
 
 _ROUND = re.compile(r"(.+)-([0-9]{1,10})-([0-9]{1,19})-([1-9][0-9]{0,9})", re.DOTALL)
 _REPLAY_ID = re.compile(r"[\w.:~+-]+", re.ASCII)
@@ -54,10 +55,11 @@ def decode_reopens(source: Source, headers: Headers) -> Reopens | None:
             f"The header {REDRIVE} must be the dlq.id of an earlier record of this partition, "
             f"such as {source.topic}-{source.partition}-0-1.",
         )
-    given = reopens.replay_id
-    if given is not None and (len(given) > MAX_REPLAY_ID_LENGTH or not _REPLAY_ID.fullmatch(given)):
-        raise Unprocessable(
-            Reason.INVALID_COMMAND,
-            f"The header {REPLAY} must be 1 to {MAX_REPLAY_ID_LENGTH} letters, digits or any of . _ : ~ + -.",
-        )
+    if reopens.replay_id is not None and not is_replay_id(reopens.replay_id):
+        raise Unprocessable(Reason.INVALID_COMMAND, f"The header {REPLAY} must be {REPLAY_ID_FORM}.")
     return reopens
+
+
+def is_replay_id(text: str) -> bool:
+    """Whether a replay may be called so."""
+    return len(text) <= MAX_REPLAY_ID_LENGTH and _REPLAY_ID.fullmatch(text) is not None

@@ -12,7 +12,7 @@ from faust.cli.faust import cli as faust_cli
 
 from stack.config import Config
 from stack.config import variable as stack_variable
-from streamapp.cli.main import VERBS, main
+from streamapp.cli.main import main
 from streamapp.settings import Settings, variable
 from tests.support.markdown import PAGES, ROOT, blocks, command_lines, name_of, spans
 
@@ -88,15 +88,19 @@ def _calls(line: str, program: str) -> list[list[str]]:
     return calls
 
 
-def _parse(group: click.Group, words: list[str], line: str) -> None:
+def _parse(group: click.Group, words: list[str], line: str, parent: click.Context | None = None) -> None:
     """Parse as click would, and run nothing."""
-    if not words or words in [[verb] for verb in VERBS]:
+    context = click.Context(group, parent=parent, **group.context_settings)
+    if not words or words in [[name] for name in group.list_commands(context)]:
         return  # a bare name, in prose
-    context = click.Context(group, **group.context_settings)
     verb = group if words[0].startswith("-") else group.get_command(context, words[0])
     assert verb is not None, f"no verb {words[0]}: {line}"
     try:
-        verb.make_context("streamapp", words if verb is group else words[1:], parent=context)
+        rest = words if verb is group else words[1:]
+        if isinstance(verb, click.Group) and verb is not group and rest and not rest[0].startswith("-"):
+            _parse(verb, rest, line, context)
+            return
+        verb.make_context("streamapp", rest, parent=context)
     except click.exceptions.Exit:
         pass  # --help
     except click.ClickException as error:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import click
 from annotated_types import Ge, Le
 from click.testing import CliRunner
 from pydantic import FilePath, SecretStr
@@ -111,8 +112,9 @@ CLI_HEAD = """\
 This page is generated from `streamapp … --help` by `python -m tests.support.reference`;
 `tests/docs/test_reference.py` fails when the two differ.
 
-`streamapp` never joins the workers' group. It writes to the commands topic (`send`) and to the control topic (`retry`,
-`skip`, `cancel`, `hold`, `release`, `pause`, `resume`), nowhere else. A worker is started with Faust's own command
+`streamapp` never joins the workers' group. It writes to the commands topic (`send`, `redrive`, `replay`), to the
+control topic (`retry`, `skip`, `cancel`, `hold`, `release`, `pause`, `resume`, and `redrive` for what still holds its
+key) and to the dead-letter topic (`dead-letters discard`), nowhere else. A worker is started with Faust's own command
 line: see [how to run several workers](../how-to/run-several-workers.md).
 """
 
@@ -124,8 +126,16 @@ def settings_page() -> str:
 
 def cli_page() -> str:
     """The reference of the command line."""
-    texts = [f"\n## `streamapp`\n\n{_help()}"] + [f"\n## `streamapp {verb}`\n\n{_help(verb)}" for verb in VERBS]
+    texts = [f"\n## `streamapp`\n\n{_help()}"]
+    for verb in VERBS:
+        texts.append(f"\n## `streamapp {verb}`\n\n{_help(verb)}")
+        texts += [f"\n### `streamapp {verb} {part}`\n\n{_help(verb, part)}" for part in _parts_of(verb)]
     return CLI_HEAD + "".join(texts)
+
+
+def _parts_of(verb: str) -> list[str]:
+    command = main.get_command(click.Context(main), verb)
+    return list(command.commands) if isinstance(command, click.Group) else []
 
 
 def routes_page() -> str:

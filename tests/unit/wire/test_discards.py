@@ -1,0 +1,20 @@
+import pytest
+
+from streamapp.wire.dead_letter import decode_dead_letter
+from streamapp.wire.discards import Discard, decode_discard, encode_discard
+from tests.support.builders import AT
+
+
+@pytest.mark.parametrize("note", [None, "sent twice"])
+def test_a_mark_comes_back_as_it_was_and_is_no_dead_letter(note):
+    discard = Discard(dlq_id="commands-0-5-1", by="ann", note=note, at=AT)
+    key, value, headers = encode_discard(b"k", discard)
+    assert (key, headers) == (b"k", [("streamapp-discard", b"commands-0-5-1")])
+    assert decode_discard(value, headers) == discard
+    assert decode_dead_letter(key, value, headers) is None
+
+
+@pytest.mark.parametrize("value", [None, b"", b"\xff", b"{}", b'{"dlq_id": "a", "by": "b", "at": 7}'])
+def test_what_is_no_mark(value):
+    assert decode_discard(value, [("streamapp-discard", b"a")]) is None
+    assert decode_discard(value, [("dlq.id", b"a")]) is None
