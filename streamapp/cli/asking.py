@@ -49,7 +49,7 @@ def asking(verb: F) -> Callable[..., Any]:
     """Add the options that all instructions share, and call the verb with `asked`."""
 
     @click.option("--reason", callback=_checked, help="Why; kept with what becomes of it.")
-    @click.option("--by", callback=_checked, default=_user, help="Who asks for it. [default: the user of the system]")
+    @by_option
     @click.option("--partition", type=click.IntRange(min=0), help="Where it stands, if that is known better.")
     @click.option("--worker", metavar="URL", help="Any worker's address. [default: STREAMAPP_WORKER_URL]")
     @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for what becomes of it.")
@@ -159,3 +159,8 @@ def _bounded(key: bytes, name: str) -> bytes:
     if len(key) > MAX_KEY_BYTES:
         raise click.BadParameter(f"has more than {MAX_KEY_BYTES} bytes", param_hint=name)
     return key
+
+
+by_option = click.option(
+    "--by", callback=_checked, default=_user, help="Who asks for it. [default: the user of the system]"
+)

@@ -1,6 +1,5 @@
 """Reads: options that choose dead letters. Writes: nothing."""
 
-import getpass
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -73,14 +72,6 @@ class Chosen:
         return (self.command is None or fnmatchcase(command or "", self.command)) and (
             self.dag is None or fnmatchcase(dag or "", self.dag)
         )
-
-
-def user() -> str:
-    """Who uses the command line."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # as in a container whose user has no name
-        return "unknown"
 
 
 def choosing(verb: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from streamapp.cli.choosing import Chosen, choosing, user
+from streamapp.cli.asking import by_option
+from streamapp.cli.choosing import Chosen, choosing
 from streamapp.cli.deliver import Parcel, deliver
 from streamapp.cli.letters import Letter, Search, State, search
 from streamapp.cli.options import with_settings
@@ -146,7 +147,7 @@ def show(*, settings: Settings, as_json: bool, dlq_id: str) -> None:
 @click.option("--all", "everything", is_flag=True, help="All that the filters let through.")
 @choosing
 @click.option("--note", help="Why; it stands beside the letter from then on.")
-@click.option("--by", default=user, help="Who says so. [default: the user of the system]")
+@by_option
 @with_settings
 def discard(*, settings: Settings, as_json: bool, chosen: Chosen, everything: bool, note: str | None, by: str) -> None:
     """Say that dead letters need nothing any more.

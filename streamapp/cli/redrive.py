@@ -9,15 +9,17 @@ from typing import Any
 
 import click
 
-from streamapp.cli.choosing import Chosen, choosing, user
+from streamapp.cli.asking import by_option
+from streamapp.cli.choosing import Chosen, choosing
 from streamapp.cli.control import Order, control
 from streamapp.cli.dead_letters import check_selection, fail_for_missing
 from streamapp.cli.deliver import Parcel, deliver
+from streamapp.cli.instructing import REFUSED, UNANSWERED
 from streamapp.cli.letters import Letter, search
 from streamapp.cli.options import DurationType, with_settings
 from streamapp.cli.output import print_json, printable, say
 from streamapp.cli.parts import registry_of
-from streamapp.cli.redriving import Step, Way, instruction_of, plan, record_of
+from streamapp.cli.redriving import NO_VALUE, TOO_LARGE, Step, Way, instruction_of, plan, record_of
 from streamapp.cli.values import Shown, Values
 from streamapp.clock import SystemClock
 from streamapp.core.errors import ConfigError
@@ -25,9 +27,6 @@ from streamapp.core.model import Rejection
 from streamapp.settings import Settings
 from streamapp.wire import strict_json
 from streamapp.wire.codec import CommandDecoder
-
-UNANSWERED = 3
-"""The exit code where a retry was given and nobody has said in time what became of it."""
 
 
 @click.command()
@@ -37,7 +36,7 @@ UNANSWERED = 3
 @click.option("--edit", is_flag=True, help="Change one letter's value in $EDITOR first.")
 @click.option("--params", metavar="JSON", help="Give one letter these params, a JSON object, instead of its own.")
 @click.option("--dry-run", is_flag=True, help="Show what would happen; write nothing.")
-@click.option("--by", default=user, help="Who asks for it. [default: the user of the system]")
+@by_option
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for what becomes of retries in place.")
 @click.option("--timeout", type=DurationType(), default="30s", show_default=True, help="How long.")
 @with_settings
@@ -116,12 +115,7 @@ def _mendable(step: Step) -> Step:
             f"{step.id} holds its key and is tried again as it is: to change it, release its key first; "
             "its dead letter can then be redriven with another value"
         )
-    if (
-        step.way is Way.NOT
-        and step.letter is not None
-        and step.letter.shown.wire == "none"
-        and not step.letter.follower
-    ):
+    if step.why in {NO_VALUE, TOO_LARGE}:
         return Step(id=step.id, place=step.place, way=Way.AT_END, why="", letter=step.letter)
     return step
 
@@ -266,7 +260,7 @@ def _sum_up(steps: Sequence[Step], *, dry_run: bool) -> None:
 
 def _fail_for_answers(answers: Counter[str]) -> None:
     if answers["refused"]:
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(REFUSED)
     if answers["unanswered"]:
         say("what was given stands: a worker will see to it. `streamapp doctor` tells whether one is at work")
         raise click.exceptions.Exit(UNANSWERED)

@@ -13,6 +13,9 @@ from streamapp.settings import Settings
 from streamapp.wire.outgoing import Outgoing
 from streamapp.wire.reopens import reopening
 
+NO_VALUE = "it has no value and would be rejected again: --edit gives it one"
+TOO_LARGE = "it is too large and would be rejected again: --edit or --params make it smaller"
+
 
 class Way(StrEnum):
     """Where the next run of a command stands in the order of its key."""
@@ -78,7 +81,9 @@ def _at_end(settings: Settings, chosen: Chosen, found: Search, letter: Letter, n
     elif found.commands_ends.get(source.partition, 0) <= source.offset:
         why = f"{settings.commands_topic} has no such record any more: the topic was made anew"
     elif dead.original.value is None:
-        why = "it has no value: --edit gives it one"
+        why = NO_VALUE
+    elif record_of(letter, dead.original.value).size > settings.max_command_bytes:
+        why = TOO_LARGE
     else:
         way = Way.AT_END
         if letter.told is None and dead.at < now - settings.retention:

@@ -6,8 +6,7 @@ from enum import StrEnum
 
 from streamapp.cli.rounds import Followed, Place, Rounds
 from streamapp.core.model import Reason, Reopens, Source, Status
-
-FIRST_ROUND = 1
+from streamapp.core.reopen import FIRST_ROUND
 
 
 class Why(StrEnum):
@@ -16,11 +15,15 @@ class Why(StrEnum):
     DONE = "this replay has sent it already"
     LATER_ROUND = "it is a later round of another record, which is replayed by its newest"
     TOMBSTONE = "it is a tombstone"
+    TOO_LARGE = "it was too large"
     DUPLICATE = "it was a duplicate"
     NOT_ENDED = "it has not ended"
     ON_ITS_WAY = "its next round has been sent and not been read yet"
     UNKNOWN = "nothing is known any more of how it ended"
     STATUS = "it has ended otherwise than asked for"
+
+
+_NEVER = {Reason.TOMBSTONE: Why.TOMBSTONE, Reason.TOO_LARGE: Why.TOO_LARGE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,6 @@ def _why_not(status: Status, reason: Reason | None, only: frozenset[Status]) -> 
         return Why.DUPLICATE
     if not status.terminal:
         return Why.NOT_ENDED
-    if reason is Reason.TOMBSTONE:
-        return Why.TOMBSTONE
+    if reason in _NEVER:
+        return _NEVER[reason]
     return Why.STATUS if only and status not in only else None

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastavro import schemaless_reader
 
-from streamapp.core.errors import ConfigError, StreamappError
+from streamapp.core.errors import ConfigError, StreamappError, Unavailable
 from streamapp.wire import avro, strict_json
 from streamapp.wire.avro import AvroWriter
 from streamapp.wire.bounds import boundless
@@ -54,6 +54,8 @@ class Values:
     def __init__(self, registry: Registry | None) -> None:
         self._registry = registry
         self._schemas: dict[int, Any] = {}
+        self._silence: Unavailable | None = None
+        """The registry is asked no more once it has not answered."""
 
     async def show(self, value: bytes | None) -> Shown:
         """What a value says; no bytes make it raise."""
@@ -100,7 +102,7 @@ class Values:
         if self._registry is None:
             raise ConfigError(f"it is Avro (schema id {schema_id}), but no schema registry is configured")
         if schema_id not in self._schemas:
-            self._schemas[schema_id] = await self._registry.schema(schema_id)
+            self._schemas[schema_id] = await self._ask(self._registry, schema_id)
         writer = self._schemas[schema_id]
         if boundless(writer):
             raise ConfigError(f"its schema (id {schema_id}) may stand for values without bounds")
@@ -111,6 +113,15 @@ class Values:
         if not isinstance(fields, dict):
             raise ConfigError(f"its schema (id {schema_id}) is not of a record")
         return fields, schema_id
+
+    async def _ask(self, registry: Registry, schema_id: int) -> Any:
+        if self._silence is not None:
+            raise self._silence
+        try:
+            return await registry.schema(schema_id)
+        except Unavailable as error:
+            self._silence = error
+            raise
 
 
 def _shown_text(value: bytes) -> Shown:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from streamapp.core.key import usable_key
 from streamapp.wire import strict_json
 from streamapp.wire.headers import DISCARD, Headers, last
 from streamapp.wire.outgoing import Outgoing
@@ -23,12 +24,12 @@ def encode_discard(key: bytes | None, discard: Discard) -> Outgoing:
     """The mark; it has none of a dead letter's headers, so nobody takes it for one.
 
     Args:
-        key: The letter's.
+        key: The letter's; none where that is too long to be one.
         discard: What it says.
     """
     fields = {"dlq_id": discard.dlq_id, "by": discard.by, "note": discard.note, "at": to_text(discard.at)}
     value = strict_json.dumps({name: content for name, content in fields.items() if content is not None})
-    return Outgoing(key, value, [(DISCARD, discard.dlq_id.encode())])
+    return Outgoing(usable_key(key), value, [(DISCARD, discard.dlq_id.encode())])
 
 
 def decode_discard(value: bytes | None, headers: Headers) -> Discard | None:

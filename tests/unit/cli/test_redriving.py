@@ -78,6 +78,7 @@ def test_a_discarded_letter_is_redriven_only_by_name():
     ("dead", "more", "why"),
     [
         (letter(value=None), {}, "it has no value"),
+        (letter(value=b"x" * SETTINGS.max_command_bytes), {}, "it is too large"),
         (letter(7), {"end": 7}, "the topic was made anew"),
     ],
 )

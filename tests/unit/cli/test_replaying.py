@@ -52,6 +52,7 @@ def test_what_this_replay_has_sent_is_not_sent_again_whatever_became_of_it():
         ([said(0, Status.BLOCKED)], {}, Why.NOT_ENDED),
         ([said(0, Status.DUPLICATE)], {}, Why.DUPLICATE),
         ([said(0, Status.REJECTED, reason=Reason.TOMBSTONE)], {}, Why.TOMBSTONE),
+        ([said(0, Status.REJECTED, reason=Reason.TOO_LARGE)], {}, Why.TOO_LARGE),
         ([said(0, Status.FAILED)], {"at5": Reopens(source(0), 1)}, Why.ON_ITS_WAY),
     ],
 )

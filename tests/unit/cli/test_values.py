@@ -70,6 +70,17 @@ async def test_avro_that_can_not_be_read_is_shown_with_the_reason(values, regist
     assert "header" in (await values.show(b"\0\0")).note
 
 
+async def test_a_registry_that_is_away_is_asked_once(values, registry):
+    def away(_):
+        raise OSError("away")
+
+    registry.fault = away
+    for value in (b"\0\0\0\0\x63abc", b"\0\0\0\0\x64abc"):
+        shown = await values.show(value)
+        assert (shown.wire, "does not answer" in shown.note) == ("bytes", True)
+    assert len(registry.requests) == 1
+
+
 async def test_json_stays_json(values):
     before = b'{"command": "app.probe", "params": "{\\"n\\":  1}", "mine": 7}'
     fields = (await values.show(before)).fields

@@ -14,6 +14,10 @@ def test_a_mark_comes_back_as_it_was_and_is_no_dead_letter(note):
     assert decode_dead_letter(key, value, headers) is None
 
 
+def test_a_key_that_is_too_long_is_left_out():
+    assert encode_discard(b"k" * 9000, Discard(dlq_id="a-0-0-1", by="ann", at=AT)).key is None
+
+
 @pytest.mark.parametrize("value", [None, b"", b"\xff", b"{}", b'{"dlq_id": "a", "by": "b", "at": 7}'])
 def test_what_is_no_mark(value):
     assert decode_discard(value, [("streamapp-discard", b"a")]) is None
