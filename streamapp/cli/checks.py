@@ -60,7 +60,7 @@ async def kafka_check(settings: Settings) -> list[Check]:
 
 async def workers_check(settings: Settings) -> list[Check]:
     """Somebody reads the commands; how far behind."""
-    members, committed = await _group(settings)
+    members, committed = await group(settings)
     found = await topics.describe(settings)
     consumer = AIOKafkaConsumer(**topics.client_arguments(settings))
     lags = []
@@ -80,7 +80,7 @@ async def workers_check(settings: Settings) -> list[Check]:
     return [Check("workers", "ok", f"{members} in the group {settings.app_id}; {lag}")]
 
 
-async def _group(settings: Settings) -> tuple[int, dict[TopicPartition, int]]:
+async def group(settings: Settings) -> tuple[int, dict[TopicPartition, int]]:
     """How many workers are members, and the offsets that they have committed."""
     async with topics.admin(settings) as client:
         try:

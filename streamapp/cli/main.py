@@ -12,6 +12,7 @@ VERBS = {
     "cancel": "End commands, and stop their runs.",
     "dead-letters": "List, count, show and discard dead letters.",
     "doctor": "Check every part, and say what to do.",
+    "history": "Show what has happened to a command, to a key, or to all.",
     "hold": "Start nothing more of a key.",
     "pause": "Start nothing more of a DAG, or of any.",
     "redrive": "Run failed commands again.",

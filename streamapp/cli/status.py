@@ -1,4 +1,4 @@
-"""Reads: a worker's answer about one command, else the results topic. Writes: stdout, where the command stands."""
+"""Reads: a worker's answer about one command, else the topics. Writes: stdout, where the command stands."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ import click
 from streamapp.cli.options import with_settings
 from streamapp.cli.output import print_fields, print_json, say
 from streamapp.cli.results import Results, as_json_object
+from streamapp.cli.unread import look
 from streamapp.cli.workers import command_at
 from streamapp.core.errors import Unavailable
 from streamapp.settings import Settings
@@ -17,16 +18,21 @@ from streamapp.settings import Settings
 @click.command()
 @click.argument("command_id", metavar="ID")
 @click.option("--worker", metavar="URL", help="Any worker's address. [default: STREAMAPP_WORKER_URL]")
+@click.option(
+    "--partition", type=click.IntRange(min=0), help="Of the command: makes it quicker to find one not read yet."
+)
 @with_settings
-def status(*, settings: Settings, as_json: bool, command_id: str, worker: str | None) -> None:
-    """Show where one command stands.
+def status(*, settings: Settings, as_json: bool, command_id: str, worker: str | None, partition: int | None) -> None:
+    """Show where one command stands, and what it waits for.
 
     Asks a worker; where none answers, looks through the results topic for the last thing that was said of the command.
-    Exit code 1 when the command isn't known.
+    A command of which nothing is known is looked for among those that no worker has read yet. Exit code 1 when it isn't
+    there either.
 
     \b
     Examples:
       streamapp status order-17
+      streamapp status order-17 --partition 3
       streamapp status commands-3-1042-1767225600000 --worker http://worker-2:6066 --json
     """  # noqa: D301
     try:
@@ -35,11 +41,26 @@ def status(*, settings: Settings, as_json: bool, command_id: str, worker: str | 
         say(f"{error}: looking through {settings.results_topic} instead")
         found = asyncio.run(_last_outcome(settings, command_id))
     if found is None:
-        raise click.ClickException(f"no command with the id {command_id} is known")
+        found = _unread(settings, command_id, partition)
     if as_json:
         print_json(found)
     else:
         print_fields(dict(_flat(found)))
+
+
+def _unread(settings: Settings, command_id: str, partition: int | None) -> dict[str, Any]:
+    unknown = f"no command with the id {command_id} is known"
+    try:
+        unread = asyncio.run(look(settings, command_id, partition))
+    except Unavailable as error:
+        raise click.ClickException(f"{unknown}; what is not read yet can't be looked through: {error}") from None
+    if unread.found is not None:
+        return unread.found
+    if unread.passed_by:
+        unknown += f"; {unread.records} records are not read yet, and not all of them were looked through"
+    elif unread.records:
+        unknown += f", nor is it one of the {unread.records} that are not read yet"
+    raise click.ClickException(unknown)
 
 
 async def _last_outcome(settings: Settings, command_id: str) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from datetime import timedelta
 
 import click
 
@@ -37,7 +38,12 @@ def topics(*, settings: Settings, as_json: bool, make: bool, partitions: int | N
         shown = [_as_json(topic) for topic in found.values()]
         print_json({"topics": shown, "problems": [vars(problem) for problem in problems], "created": created})
     elif found:
-        print_table([("TOPIC", "FOR", "PARTITIONS", "COPIES", "CLEANUP", "LARGEST RECORD"), *map(_row, found.values())])
+        print_table(
+            [
+                ("TOPIC", "FOR", "PARTITIONS", "COPIES", "CLEANUP", "KEPT FOR", "LARGEST RECORD"),
+                *map(_row, found.values()),
+            ]
+        )
     for problem in problems:
         say(f"problem: {problem}")
     if problems:
@@ -54,7 +60,7 @@ async def _topics(
 
 def _row(topic: Found) -> tuple[object, ...]:
     cleanup = topic.configs.get("cleanup.policy")
-    return topic.name, topic.role, topic.partitions, topic.replication, cleanup, topic.max_bytes
+    return topic.name, topic.role, topic.partitions, topic.replication, cleanup, topic.kept, topic.max_bytes
 
 
 def _as_json(topic: Found) -> dict[str, object]:
@@ -64,6 +70,7 @@ def _as_json(topic: Found) -> dict[str, object]:
         "partitions": topic.partitions,
         "replication": topic.replication,
         "cleanup.policy": topic.configs.get("cleanup.policy"),
+        "retention.ms": None if topic.kept is None else topic.kept // timedelta(milliseconds=1),
         "max.message.bytes": topic.max_bytes,
         "min.insync.replicas": int(topic.configs.get("min.insync.replicas", 1)),
     }

@@ -28,6 +28,8 @@ BROKER_DEFAULT_BYTES = 1048588
 """Kafka's own default for max.message.bytes."""
 OVERHEAD_BYTES = 65536
 """Room around a command's bytes for key, headers and names of fields; with less, a dead letter's headers don't fit."""
+FOR_EVER_MILLIS = 10**15
+"""A longer retention, some ten thousand years, is none."""
 VISIBLE_WITHIN = timedelta(seconds=30)
 """How long brokers may take to know a topic that the controller has created."""
 
@@ -60,6 +62,13 @@ class Found:
     def max_bytes(self) -> int:
         """The largest batch that it takes."""
         return int(self.configs.get("max.message.bytes", BROKER_DEFAULT_BYTES))
+
+    @property
+    def kept(self) -> timedelta | None:
+        """How long it keeps records; None for ever, or where it isn't known."""
+        millis = int(self.configs.get("retention.ms", -1))
+        for_ever = self.configs.get("cleanup.policy") == "compact" or not 0 <= millis < FOR_EVER_MILLIS
+        return None if for_ever else timedelta(milliseconds=millis)
 
 
 @dataclass(frozen=True)
@@ -283,6 +292,8 @@ def _new_topic(settings: Settings, topic: Expected, partitions: int, largest_com
     if topic.role == "dead letters":
         least = max(least, largest_command + OVERHEAD_BYTES)
     configs["max.message.bytes"] = str(least)
+    if topic.role == "results" and settings.results_retention is not None:
+        configs["retention.ms"] = str(settings.results_retention // timedelta(milliseconds=1))
     return NewTopic(topic.name, partitions, settings.replication_factor, topic_configs=configs)
 
 

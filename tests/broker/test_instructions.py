@@ -15,6 +15,7 @@ from tests.support.airflow_api import FakeAirflowProcess
 from tests.support.eventually import eventually
 from tests.support.installation import Draft, Installation, command
 from tests.support.stack import Kafka
+from tests.support.worker import Worker
 
 ROUTES = """\
 [[route]]
@@ -56,8 +57,14 @@ def site(
     directory = tmp_path_factory.mktemp("instructions")
     with Installation("instructions", directory, kafka, airflow, **settings) as site:
         site.create_topics()
-        site.start_workers("one", "two")
+        for worker in site.start_workers("one", "two"):
+            eventually(lambda worker=worker: check_share(worker))
         yield site
+
+
+def check_share(worker: Worker) -> None:
+    """What a worker takes over from another one is ended late: the other may have asked for its run."""
+    assert len(worker.get("/api/v1/status").json()["partitions"]) == PARTITIONS // 2
 
 
 def call(site: Installation, *arguments: str, stdin: str | None = None, worker: str | None = None) -> Result:
@@ -145,7 +152,7 @@ def test_skip_lets_the_next_one_run(site: Installation) -> None:
     )
     done = call(site, "skip", "-", "--json", "--reason", "done by hand", stdin="skip-1\n\nskip-1\n")
     assert [answer["command_id"] for answer in answers(done)] == ["skip-1"]
-    assert site.ending(waiting)["status"] == "skipped"
+    assert site.ending(waiting, seconds=60)["status"] == "skipped"
     reach(site, failing, "blocked")
     give(site, "skip", "skip-2")
     endings = site.endings([failing, behind])
@@ -239,6 +246,60 @@ def test_two_that_contradict_each_other(site: Installation) -> None:
     assert all(statuses(site, draft).count("instruction_applied") == 1 for draft in drafts)
 
 
+def test_why_a_command_waits(site: Installation) -> None:
+    first, failing, behind = site.send(
+        command(b"why", id="why-1", seconds=FOR_EVER),
+        command(b"why", name="block.x", id="why-2", fail=True),
+        command(b"why", id="why-3"),
+    )
+    reach(site, first, "triggered")
+    reach(site, behind, "accepted")
+    sentence = shown(site, "why-3")["waiting_for"]
+    place = f"why-1 ({site.name}-{first.partition}-{first.offset})"
+    assert sentence.startswith(
+        f"its turn: 2 commands of its key are before it; the first, {place}, waits for the end of its run cmd__"
+    )
+    give(site, "cancel", "why-1")
+    reach(site, failing, "blocked")
+    assert shown(site, "why-2")["waiting_for"].startswith("an operator: it has failed, and blocks its key since 2")
+    give(site, "hold", "--key", "why", "--by", "ann", "--reason", "look at it")
+    give(site, "skip", "why-2")
+    reach(site, failing, "skipped")
+    held = shown(site, "why-3")["waiting_for"]
+    assert held.startswith("its key to be released: on hold since 2")
+    assert held.endswith(" by ann: look at it")
+    give(site, "release", "--key", "why")
+    assert site.ending(behind)["status"] == "succeeded"
+    steps = answers(call(site, "history", "why-3", "--json"))
+    assert [(step["what"], step["outcome"]["status"]) for step in steps] == [
+        ("accepted", "accepted"),
+        ("its key", "instruction_applied"),
+        ("its key", "instruction_applied"),
+        ("its key", "skipped"),
+        ("triggered", "triggered"),
+        ("run_ended", "run_ended"),
+        ("succeeded", "succeeded"),
+    ]
+    assert "why-2, which was before it, ended as skipped" in call(site, "history", "why-3").stdout
+
+
+def test_history_of_a_key_and_of_all(site: Installation, tmp_path: Path) -> None:
+    (draft,) = site.send(command(b"told", id="told-1"))
+    site.ending(draft)
+    told = answers(call(site, "history", "--key", "told", "--json"))
+    assert [outcome["status"] for outcome in told] == statuses(site, draft)
+    file = tmp_path / "all.jsonl"
+    done = call(site, "history", "--all", "--since", "1h", "--export", str(file))
+    assert done.exit_code == 0, done.output
+    exported = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {outcome["id"] for outcome in told} < {outcome["id"] for outcome in exported}
+    assert len({outcome["id"] for outcome in exported}) == len(exported)
+    assert call(site, "history", "nobody").exit_code == 1
+    assert call(site, "history", "told-1", "--until", "1d").exit_code == 1
+    away = call(site, "history", "told-1", "--json", worker="http://127.0.0.1:1")
+    assert [step["what"] for step in answers(away)] == statuses(site, draft)
+
+
 def test_history_has_no_violation(site: Installation) -> None:
     assert site.violations(complete=False) == []
 
@@ -324,3 +385,15 @@ def test_a_pause_outlives_the_worker_and_moves_with_its_partition(install: Insta
     assert call(site, "resume", "--all").exit_code == 0
     assert {ending["status"] for ending in site.endings([*sent, late]).values()} == {"succeeded"}
     assert site.violations() == []
+
+
+def test_what_no_worker_has_read(install: Install) -> None:
+    site = install()
+    site.send(*[command(b"k", id=f"order-{n}") for n in range(3)])
+    assert (
+        shown(site, "order-2")["waiting_for"] == "a worker to read it: at most 2 records of its partition are before it"
+    )
+    assert shown(site, "order-0")["waiting_for"] == "a worker to read it: it comes next on its partition"
+    done = call(site, "status", "nobody")
+    assert done.exit_code == 1
+    assert "no command with the id nobody is known, nor is it one of the 3 that are not read yet" in done.stderr

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
@@ -51,6 +52,14 @@ async def test_creating_twice_changes_nothing(settings: Settings) -> None:
     before = await describe(settings)
     assert await create(settings) == []
     assert await describe(settings) == before
+
+
+async def test_outcomes_are_kept_as_long_as_is_said(settings: Settings) -> None:
+    await create(settings.model_copy(update={"results_retention": timedelta(days=90)}))
+    found = await describe(settings)
+    assert found["results"].kept == timedelta(days=90)
+    assert found["commands"].kept == timedelta(days=7)
+    assert found["changelog"].kept is None
 
 
 async def test_looking_creates_nothing(settings: Settings, kafka: Kafka) -> None:
