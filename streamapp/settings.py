@@ -186,7 +186,7 @@ class Settings(BaseModel):
     min_insync_replicas: Annotated[int, Field(ge=1, le=100)] = 1
     """Copies that must have a record before it counts as written, for topics that are made; 2 in production."""
     results_retention: Duration | None = None
-    """How long Kafka keeps outcomes, what `streamapp history` reads, for a topic that is made; default: the broker's."""
+    """How long a topic of outcomes that is made keeps them: how far `streamapp history` sees; default: the broker's."""
     max_command_bytes: Annotated[int, Field(ge=1)] = 262144
     """The most bytes that value, key and headers of a command's record may have together; else it is rejected."""
     session_timeout: Duration = timedelta(seconds=10)

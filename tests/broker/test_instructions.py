@@ -294,7 +294,7 @@ def test_history_of_a_key_and_of_all(site: Installation, tmp_path: Path) -> None
     exported = [json.loads(line) for line in file.read_text().splitlines()]
     assert {outcome["id"] for outcome in told} < {outcome["id"] for outcome in exported}
     assert len({outcome["id"] for outcome in exported}) == len(exported)
-    assert call(site, "history", "nobody").exit_code == 1
+    assert call(site, "history", "never heard of").exit_code == 1
     assert call(site, "history", "told-1", "--until", "1d").exit_code == 1
     away = call(site, "history", "told-1", "--json", worker="http://127.0.0.1:1")
     assert [step["what"] for step in answers(away)] == statuses(site, draft)
