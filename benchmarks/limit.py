@@ -1,7 +1,7 @@
-"""Measures the limit of requests in flight on real Airflows. Reads: Airflows of its own. Writes: stdout.
+"""Measures the limit of requests in flight on real Airflows. Reads: Airflows of its own. Writes: stdout, plots.
 
     python -m benchmarks.limit [--databases postgres sqlite] [--seconds 40] [--fixed 1 2 4 8] [--workers 1 3]
-                               [--at-work]
+                               [--at-work] [--plots FOLDER]
 
 A backlog without end is triggered for so many seconds: with a fixed number of requests in flight, then with the limit
 that learns, on one worker and on several, each with its own guard, its own polls and its own connections. The DAG is
@@ -26,6 +26,7 @@ from statistics import mean, quantiles
 import httpx
 from pydantic import SecretStr
 
+from benchmarks.plots import bars
 from stack.airflow import USERNAME, AirflowApi
 from streamapp.airflow.breaker import Breaker
 from streamapp.airflow.chosen import ChosenAirflow
@@ -54,13 +55,31 @@ class Load:
     failures: Counter[str] = field(default_factory=Counter)
     permits: list[int] = field(default_factory=list)
 
-    def row(self, name: str, seconds: float) -> str:
-        """A line of the table."""
+    def result(self, name: str, seconds: float) -> "Result":
+        """What it came to in so many seconds."""
         cuts = quantiles(self.latencies, n=100) if len(self.latencies) > 1 else [0.0] * 99
+        permits = mean(self.permits) if self.permits else 0.0
+        return Result(
+            name, len(self.latencies) / seconds, 1000 * cuts[49], 1000 * cuts[98], permits, Counter(self.failures)
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """A line of the table."""
+
+    name: str
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    permits: float
+    failures: Counter[str]
+
+    def __str__(self) -> str:
         failures = ", ".join(f"{count} {what}" for what, count in self.failures.items()) or "none"
         return (
-            f"| {name} | {len(self.latencies) / seconds:.1f} | {1000 * cuts[49]:.0f} | {1000 * cuts[98]:.0f} "
-            f"| {mean(self.permits):.1f} | {failures} |"
+            f"| {self.name} | {self.per_second:.1f} | {self.p50_ms:.0f} | {self.p99_ms:.0f} | {self.permits:.1f} "
+            f"| {failures} |"
         )
 
 
@@ -123,7 +142,7 @@ class Worker:
 
 async def measure(
     url: str, name: str, *, workers: int, fixed: int | None, seconds: float, warm_up: float = 0.0
-) -> None:
+) -> Result:
     """One load."""
     load = Load()
     crew = [Worker(url, frozenset(range(n, PARTITIONS, workers)), load, fixed) for n in range(workers)]
@@ -136,7 +155,9 @@ async def measure(
     for part in (load.latencies, load.permits, load.failures):
         part.clear()
     await asyncio.gather(*runs)
-    print(load.row(name + (f" (before: {warm_failures} failures)" if warm_failures else ""), seconds), flush=True)
+    result = load.result(name + (f" (before: {warm_failures} failures)" if warm_failures else ""), seconds)
+    print(result, flush=True)
+    return result
 
 
 async def pause(url: str, *, paused: bool) -> None:
@@ -190,18 +211,33 @@ def on_postgres(directory: Path) -> Iterator[str]:
         yield airflow.url
 
 
-async def measure_all(url: str, arguments: argparse.Namespace) -> None:
+async def measure_all(url: str, arguments: argparse.Namespace) -> list[Result]:
     """Every load, one after the other; a first one warms Airflow up."""
     await pause(url, paused=not arguments.at_work)
     print("| in flight | triggers a second | p50 ms | p99 ms | permits of a worker | failures |")
     print("|---|---|---|---|---|---|", flush=True)
-    for fixed in (1, *arguments.fixed):
-        name = f"fixed: {fixed}"
-        await measure(url, name, workers=1, fixed=fixed, seconds=arguments.seconds)
+    results = []
+    for number, fixed in enumerate((1, *arguments.fixed)):
+        result = await measure(url, f"fixed: {fixed}", workers=1, fixed=fixed, seconds=arguments.seconds)
+        results += [result] if number else []
     for workers in arguments.workers:
         name = f"learned, {workers} worker{'s' if workers > 1 else ''}"
         seconds = 2 * arguments.seconds
-        await measure(url, name, workers=workers, fixed=None, seconds=seconds, warm_up=arguments.seconds)
+        result = await measure(url, name, workers=workers, fixed=None, seconds=seconds, warm_up=arguments.seconds)
+        results.append(result)
+    return results
+
+
+def plot(folder: Path, database: str, work: str, results: list[Result]) -> None:
+    """Bars of throughput and of the slowest answers."""
+    colours = {one.name: "#4e79a7" if one.name.startswith("fixed") else "#59a14f" for one in results}
+    for what, title, figures in (
+        ("rate", "Triggers a second", {one.name: one.per_second for one in results}),
+        ("p99", "p99 of a trigger in ms", {one.name: one.p99_ms for one in results}),
+    ):
+        rows = {name: (figure, figure, figure) for name, figure in figures.items()}
+        text = bars(f"{title}: {database}, {work}", rows, {}, "one run each", colours)
+        (folder / f"limit-{database}-{what}-{work.replace(' ', '-')}.svg").write_text(text)
 
 
 def main() -> None:
@@ -212,12 +248,16 @@ def main() -> None:
     parser.add_argument("--fixed", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 3])
     parser.add_argument("--at-work", action="store_true", help="let Airflow run what is triggered")
+    parser.add_argument("--plots", type=Path, help="folder for plots")
     arguments = parser.parse_args()
+    work = "at work" if arguments.at_work else "DAG paused"
     for database in arguments.databases:
-        print(f"\n{database}, {'at work' if arguments.at_work else 'DAG paused'}", flush=True)
+        print(f"\n{database}, {work}", flush=True)
         start = {"postgres": on_postgres, "sqlite": on_sqlite}[database]
         with tempfile.TemporaryDirectory() as folder, start(Path(folder)) as url:
-            asyncio.run(measure_all(url, arguments))
+            results = asyncio.run(measure_all(url, arguments))
+        if arguments.plots:
+            plot(arguments.plots, database, work, results)
 
 
 if __name__ == "__main__":

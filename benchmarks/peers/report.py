@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.peers.judge import Execution, bound_seconds, percentile, spread, unanswered
-from benchmarks.peers.plots import bars, colours_of, lines
 from benchmarks.peers.results import Line, Results
+from benchmarks.plots import bars, colours_of, lines
 from stack.config import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks" / "peers.md"
