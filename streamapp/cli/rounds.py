@@ -1,10 +1,10 @@
 """Reads: records of the commands topic and outcomes, as they come. Writes: nothing. Which round follows which."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from streamapp.core.model import Outcome, Reopens, Status
+from streamapp.core.model import Outcome, Reopens, Status, Timings
 
 Place = tuple[int, int]
 """Partition and offset of a record of the commands topic."""
@@ -17,6 +17,7 @@ _STAGES = {
     Status.BLOCKED: 3,
 }
 _TERMINAL = 4
+_NO_TIMES = Timings()
 
 
 @dataclass(slots=True)
@@ -76,7 +77,7 @@ class Rounds:
             if told is not None:
                 told.retried = True
         elif told is None or _stage(outcome) > _stage(told.last):
-            self._told[place] = Told(outcome)
+            self._told[place] = Told(_slim(outcome))
 
     def forget(self, place: Place) -> None:
         """Keep nothing of what was said of a record."""
@@ -105,6 +106,11 @@ class Rounds:
         if told is None:
             return Followed.WAITS
         return Followed.OPENED if told.last.round == follower.reopens.round + 1 else Followed.REFUSED
+
+
+def _slim(outcome: Outcome) -> Outcome:
+    """Without what nobody here asks for: there may be a million of them."""
+    return replace(outcome, dag_run_id=None, detail=None, timings=_NO_TIMES, correlation_id=None, causation_id=None)
 
 
 def _stage(outcome: Outcome) -> tuple[int, int]:

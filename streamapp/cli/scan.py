@@ -53,6 +53,7 @@ class Topic:
             **topics.client_arguments(self._settings),
             isolation_level="read_committed",
             enable_auto_commit=False,
+            auto_offset_reset="earliest",  # what is deleted meanwhile is passed over, and nothing else
             request_timeout_ms=15_000,
         )
         try:

@@ -15,9 +15,10 @@ from click.testing import CliRunner, Result
 from stack.config import ROOT
 from streamapp.cli.main import main
 from tests.support.airflow_api import FakeAirflowProcess
+from tests.support.avro_producer import TWO_FIELDS, framed, register
 from tests.support.eventually import eventually
 from tests.support.installation import Draft, Installation, command, place_of
-from tests.support.stack import Kafka
+from tests.support.stack import Kafka, Registry
 
 STREAMAPP = str(Path(sys.executable).with_name("streamapp"))
 ROUTES = """\
@@ -43,11 +44,14 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture(scope="module")
-def site(kafka: Kafka, airflow: FakeAirflowProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def site(
+    kafka: Kafka, registry: Registry, airflow: FakeAirflowProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    """Commands as JSON and as Avro; outcomes as Avro."""
     folder = tmp_path_factory.mktemp("redrive")
     (folder / "routes.toml").write_text(ROUTES)
     routes = {"routes_file": str(folder / "routes.toml")}
-    with Installation("redrive", folder, kafka, airflow, **routes) as site:
+    with Installation("redrive", folder, kafka, airflow, registry.url, **routes) as site:
         site.create_topics()
         site.start_workers("one")
         yield site
@@ -171,6 +175,20 @@ def test_a_letter_that_was_edited(
     assert dict(record.headers) == {"mine": b"\xff", "streamapp-redrive": dlq_id.encode()}
 
 
+def test_avro_stays_avro_of_its_writers_schema(site: Installation, run: Run) -> None:
+    assert site.registry_url is not None
+    schema_id = register(site.registry_url, f"{site.name}-value", TWO_FIELDS)
+    value = framed(schema_id, TWO_FIELDS, {"command": "app.probe", "params": '{"fail": true}'})
+    (failed,) = site.send(Draft(value=value, key=b"avro"))
+    first = site.ending(failed)
+    (line,) = lines(run("redrive", letter_of(site, failed), "--params", '{"n": 1}', "--json"))
+    again = at(site, failed, line)
+    ending = site.ending(again)
+    assert (ending["status"], ending["command_id"], ending["round"]) == ("succeeded", first["command_id"], 2)
+    (record,) = [record for record in site.records() if record.place == again.place]
+    assert record.value == framed(schema_id, TWO_FIELDS, {"command": "app.probe", "params": '{"n": 1}'})
+
+
 def test_a_discarded_letter_is_left_alone_and_stays(site: Installation, run: Run) -> None:
     (bad,) = site.send(Draft(value=b"junk", key=b"junk"))
     site.ending(bad)
@@ -248,6 +266,9 @@ def test_a_key_is_replayed_by_the_newest_rounds_and_goes_on_where_it_stopped(sit
     assert "0 of 8 commands" in third.stderr or "0 of 7 commands" in third.stderr
     none = run("replay", "--key", "replay", "--only-status", "failed", "--dry-run")
     assert "would be replayed: 0" in none.stderr
+    span = run("replay", "--key", "replay", "--since", "1h", "--until", "2100-01-01T00:00:00Z", "--dry-run")
+    assert "would be replayed: 2" in span.stderr
+    assert "would be replayed: 0 of 0" in run("replay", "--until", "2020-01-01T00:00:00Z", "--dry-run").stderr
 
 
 def test_history_has_no_violation(site: Installation) -> None:
@@ -257,6 +278,7 @@ def test_history_has_no_violation(site: Installation) -> None:
 
 LETTERS = 1000
 KEYS = 50
+PARTITIONS = 4
 PIPE_BYTES = 4096
 LATE_ONES = ("--all", "--command", "late.*")
 
@@ -266,7 +288,7 @@ def test_a_bulk_redrive_that_is_killed_goes_on_without_loss_or_doubles(
 ) -> None:
     routes = tmp_path / "routes.toml"
     routes.write_text(ROUTES)
-    with Installation("bulk", tmp_path, kafka, airflow, routes_file=str(routes)) as site:
+    with Installation("bulk", tmp_path, kafka, airflow, partitions=PARTITIONS, routes_file=str(routes)) as site:
         site.create_topics()
         _, two = site.start_workers("one", "two")
         sent = site.send(
@@ -275,7 +297,7 @@ def test_a_bulk_redrive_that_is_killed_goes_on_without_loss_or_doubles(
         endings = site.endings(sent, seconds=60)
         assert {ending["reason"] for ending in endings.values()} == {"unknown_route"}
         routes.write_text(ROUTES + LATE)
-        for partition in range(4):
+        for partition in range(PARTITIONS):
             eventually(lambda partition=partition: _routed(site, partition), seconds=60)
 
         before = len(site.records())
@@ -301,6 +323,12 @@ def test_a_bulk_redrive_that_is_killed_goes_on_without_loss_or_doubles(
         assert all(numbers == sorted(numbers) for numbers in by_key.values())
         assert site.violations() == []
         assert "redriven: 0 at the end of their keys" in invoke(site, "redrive", *LATE_ONES).stderr
+
+        before = len(site.records())
+        asked = invoke(site, "replay", "--since", "1h", "--only-status", "succeeded")
+        assert asked.exit_code == 1
+        assert f"Run {LETTERS + PARTITIONS} commands again?" in asked.stderr  # a probe for each partition
+        assert len(site.records()) == before
 
 
 def _routed(site: Installation, partition: int) -> None:

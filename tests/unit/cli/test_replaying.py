@@ -1,7 +1,10 @@
+import tracemalloc
+
 import pytest
 
 from streamapp.cli.replaying import Seen, Why, plan
 from streamapp.core.model import Reason, Reopens, Status
+from streamapp.wire.outcomes import OutcomeCodec
 from tests.support.builders import source
 from tests.support.rounds import rounds, said
 
@@ -85,3 +88,21 @@ def test_records_keep_the_order_in_which_they_arrived():
         (2, None),
         (5, Why.LATER_ROUND),
     ]
+
+
+async def test_a_command_of_a_span_takes_less_than_2_kb_of_memory():
+    commands, codec = 2000, OutcomeCodec(None, "commands-results")
+    detail = "d" * 1000
+    records = [codec.encode(said(offset, Status.SUCCEEDED, detail=detail)) for offset in range(commands)]
+    tracemalloc.start()
+    try:
+        known = rounds()
+        for record in records:
+            known.note_outcome(await codec.decode(record.key, record.value))
+        seen = [Seen((0, offset), empty=False, later_round=False) for offset in range(commands)]
+        steps = list(plan(seen, known, "monday", ANY))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(steps) == commands
+    assert taken / commands < 2000
