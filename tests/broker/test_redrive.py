@@ -283,7 +283,8 @@ PIPE_BYTES = 4096
 LATE_ONES = ("--all", "--command", "late.*")
 
 
-def test_a_bulk_redrive_that_is_killed_goes_on_without_loss_or_doubles(
+@pytest.mark.timeout(400)
+def test_a_bulk_redrive_and_a_replay_that_are_killed_go_on_without_loss_or_doubles(
     kafka: Kafka, airflow: FakeAirflowProcess, tmp_path: Path
 ) -> None:
     routes = tmp_path / "routes.toml"
@@ -301,7 +302,7 @@ def test_a_bulk_redrive_that_is_killed_goes_on_without_loss_or_doubles(
             eventually(lambda partition=partition: _routed(site, partition), seconds=60)
 
         before = len(site.records())
-        _kill_in_the_middle(site, tmp_path, lambda: _more(site, before + 1))
+        _kill_in_the_middle(site, tmp_path, ["redrive", *LATE_ONES], lambda: _more(site, before + 1))
         two.kill()
         done = len(site.records()) - before
         assert 0 < done < LETTERS
@@ -311,17 +312,12 @@ def test_a_bulk_redrive_that_is_killed_goes_on_without_loss_or_doubles(
         ways = Counter(line["way"] for line in rest)
         assert ways.total() == LETTERS
         assert done <= ways["not redriven"] < LETTERS
-        redriven = [Draft(value=None, partition=r.partition, offset=r.offset) for r in site.records() if _redrives(r)]
-        ended = site.endings(redriven, seconds=90)
-        # What a killed tool had sent may reach Kafka while the next one looks: the workers refuse it the second time.
-        assert {ending["status"] for ending in ended.values()} <= {"succeeded", "duplicate"}
-        ended = {place: ending for place, ending in ended.items() if ending["status"] == "succeeded"}
+        ended = _rounds(site, "streamapp-redrive")
         assert Counter(ending["command_id"] for ending in ended.values()) == {f"late-{n}": 1 for n in range(LETTERS)}
         by_key: dict[bytes | None, list[int]] = {}
         for ending in sorted(ended.values(), key=place_of):
             by_key.setdefault(ending["record"].key, []).append(int(ending["command_id"].removeprefix("late-")))
         assert all(numbers == sorted(numbers) for numbers in by_key.values())
-        assert site.violations() == []
         assert "redriven: 0 at the end of their keys" in invoke(site, "redrive", *LATE_ONES).stderr
 
         before = len(site.records())
@@ -329,6 +325,15 @@ def test_a_bulk_redrive_that_is_killed_goes_on_without_loss_or_doubles(
         assert asked.exit_code == 1
         assert f"Run {LETTERS + PARTITIONS} commands again?" in asked.stderr  # a probe for each partition
         assert len(site.records()) == before
+        replay = ["replay", "--since", "1h", "--only-status", "succeeded", "--replay-id", "again", "--yes"]
+        _kill_in_the_middle(site, tmp_path, replay, lambda: _more(site, before + 1))
+        done = len(site.records()) - before
+        assert len(lines(invoke(site, *replay, "--json"))) <= LETTERS + PARTITIONS - done
+        assert 0 < done < LETTERS
+        replayed = Counter(ending["command_id"] for ending in _rounds(site, "streamapp-replay").values())
+        assert replayed == Counter({run["conf"]["_command"]["id"]: 1 for run in site.runs()})
+        assert invoke(site, *replay, "--json").stdout == ""
+        assert site.violations() == []
 
 
 def _routed(site: Installation, partition: int) -> None:
@@ -337,9 +342,22 @@ def _routed(site: Installation, partition: int) -> None:
     assert site.ending(probe)["status"] == "succeeded"
 
 
-def _kill_in_the_middle(site: Installation, folder: Path, begun: Callable[[], None]) -> None:
+def _rounds(site: Installation, header: str) -> dict[tuple[int, int], dict[str, Any]]:
+    """What has succeeded of the records with a header."""
+    sent = [
+        Draft(value=None, partition=record.partition, offset=record.offset)
+        for record in site.records()
+        if header in dict(record.headers)
+    ]
+    ended = site.endings(sent, seconds=180)
+    # What a killed tool had sent may reach Kafka while the next one looks: the workers refuse it the second time.
+    assert {ending["status"] for ending in ended.values()} <= {"succeeded", "duplicate"}
+    return {place: ending for place, ending in ended.items() if ending["status"] == "succeeded"}
+
+
+def _kill_in_the_middle(site: Installation, folder: Path, call: list[str], begun: Callable[[], None]) -> None:
     with subprocess.Popen(
-        [STREAMAPP, "redrive", *LATE_ONES],
+        [STREAMAPP, *call],
         env=site.environment | {"PYTHONPATH": str(ROOT)}, cwd=folder,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     ) as tool:  # fmt: skip
@@ -352,7 +370,3 @@ def _kill_in_the_middle(site: Installation, folder: Path, begun: Callable[[], No
 
 def _more(site: Installation, count: int) -> None:
     assert len(site.records()) >= count
-
-
-def _redrives(record: Any) -> bool:
-    return "streamapp-redrive" in dict(record.headers)
