@@ -240,8 +240,11 @@ def _tell(
     if step.way is Way.NOT:
         click.echo(f"{step.id}  {step.way}: {printable(why)}")
         return
-    keyed = step.letter is None or step.letter.letter.key is not None
-    what = f"{word}redriven {step.way} of its {'key' if keyed else 'partition'}"
+    what = f"{word}redriven {step.way}"
+    if step.way is Way.IN_PLACE:
+        what += ", before what waits for it"
+    elif step.letter is not None:
+        what += " of its key" if step.letter.letter.key is not None else " of its partition"
     topic = settings.commands_topic if step.way is Way.AT_END else settings.control_topic
     where = f"{topic} partition {step.place[0]}" + (f" offset {offset}" if offset is not None else "")
     said = f": {answer}" if answer else ""

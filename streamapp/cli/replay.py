@@ -237,7 +237,7 @@ def _tell(
     assert step.newest is not None
     where = f", offset {offset}" if offset is not None else ""
     would = "" if offset is not None else "would be "
-    click.echo(f"{what}  {would}replayed: round {step.newest.round + 1}{where} (had {step.status})")
+    click.echo(f"{what}  {would}replayed: round {step.newest.round + 1}{where} (before: {step.status})")
 
 
 def _say_skipped(steps: Sequence[Step]) -> None:
