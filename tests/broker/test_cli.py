@@ -389,7 +389,7 @@ def test_doctor_finds_everything_well(run: Run, topic: str, kafka: Kafka, regist
     member.close()
     found = checks(done)
     assert {part: check["state"] for part, check in found.items()} == dict.fromkeys(
-        ["settings", "kafka", "topics", "registry", "airflow", "airflow login", "workers", "worker"], "ok"
+        ["settings", "routes", "kafka", "topics", "registry", "airflow", "airflow login", "workers", "worker"], "ok"
     )
     assert done.exit_code == 0
     assert f"1 in the group {topic}; not yet read: {topic} 2, {topic}-results 0" in found["workers"]["what"]
@@ -439,5 +439,6 @@ def test_doctor_without_anything(run: Run) -> None:
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert lines[0].startswith("ok       settings: ")
-    assert [line.split()[0] for line in lines[1:]] == ["problem"] * (len(lines) - 1)
+    assert lines[1].startswith("ok       routes: ")
+    assert [line.split()[0] for line in lines[2:]] == ["problem"] * (len(lines) - 2)
     assert all(line.count("start it, or set STREAMAPP_") == 1 for line in lines[1:])
