@@ -441,4 +441,4 @@ def test_doctor_without_anything(run: Run) -> None:
     assert lines[0].startswith("ok       settings: ")
     assert lines[1].startswith("ok       routes: ")
     assert [line.split()[0] for line in lines[2:]] == ["problem"] * (len(lines) - 2)
-    assert all(line.count("start it, or set STREAMAPP_") == 1 for line in lines[1:])
+    assert all(line.count("start it, or set STREAMAPP_") == 1 for line in lines[2:])
