@@ -6,23 +6,32 @@ from typing import Any
 
 import click
 
+from streamapp.cli.asking import key_options
 from streamapp.cli.options import with_settings
 from streamapp.cli.output import print_fields, print_json, say
 from streamapp.cli.results import Results, as_json_object
 from streamapp.cli.unread import look
 from streamapp.cli.workers import command_at
 from streamapp.core.errors import Unavailable
+from streamapp.core.model import Outcome
 from streamapp.settings import Settings
 
 
 @click.command()
 @click.argument("command_id", metavar="ID")
 @click.option("--worker", metavar="URL", help="Any worker's address. [default: STREAMAPP_WORKER_URL]")
-@click.option(
-    "--partition", type=click.IntRange(min=0), help="Of the command: makes it quicker to find one not read yet."
-)
+@key_options(multiple=False, meaning="Its key: makes it quicker to find a command that isn't read yet.")
+@click.option("--partition", type=click.IntRange(min=0), help="Its partition: the same.")
 @with_settings
-def status(*, settings: Settings, as_json: bool, command_id: str, worker: str | None, partition: int | None) -> None:
+def status(
+    *,
+    settings: Settings,
+    as_json: bool,
+    command_id: str,
+    worker: str | None,
+    keys: tuple[bytes, ...],
+    partition: int | None,
+) -> None:
     """Show where one command stands, and what it waits for.
 
     Asks a worker; where none answers, looks through the results topic for the last thing that was said of the command.
@@ -32,26 +41,29 @@ def status(*, settings: Settings, as_json: bool, command_id: str, worker: str | 
     \b
     Examples:
       streamapp status order-17
-      streamapp status order-17 --partition 3
+      streamapp status order-17 --key customer-17
       streamapp status commands-3-1042-1767225600000 --worker http://worker-2:6066 --json
     """  # noqa: D301
     try:
         found = command_at(worker or settings.worker_url, command_id)
     except Unavailable as error:
         say(f"{error}: looking through {settings.results_topic} instead")
-        found = asyncio.run(_last_outcome(settings, command_id))
+        last = asyncio.run(_last_outcome(settings, command_id))
+        found = as_json_object(last) if last else None
+        if found is not None and last is not None and not last.status.terminal:
+            found["waiting_for"] = f"what can't be told just now: {error}"
     if found is None:
-        found = _unread(settings, command_id, partition)
+        found = _unread(settings, command_id, partition, keys[0] if keys else None)
     if as_json:
         print_json(found)
     else:
         print_fields(dict(_flat(found)))
 
 
-def _unread(settings: Settings, command_id: str, partition: int | None) -> dict[str, Any]:
+def _unread(settings: Settings, command_id: str, partition: int | None, key: bytes | None) -> dict[str, Any]:
     unknown = f"no command with the id {command_id} is known"
     try:
-        unread = asyncio.run(look(settings, command_id, partition))
+        unread = asyncio.run(look(settings, command_id, partition, key))
     except Unavailable as error:
         raise click.ClickException(f"{unknown}; what is not read yet can't be looked through: {error}") from None
     if unread.found is not None:
@@ -63,12 +75,12 @@ def _unread(settings: Settings, command_id: str, partition: int | None) -> dict[
     raise click.ClickException(unknown)
 
 
-async def _last_outcome(settings: Settings, command_id: str) -> dict[str, Any] | None:
+async def _last_outcome(settings: Settings, command_id: str) -> Outcome | None:
     last = None
     async with Results(settings, from_beginning=True) as results:
         while not await results.caught_up():
             last = next((one for one in reversed(await results.read()) if one.command_id == command_id), last)
-    return as_json_object(last) if last else None
+    return last
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, object]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamapp.cli.checks import group
+from streamapp.cli.control import partition_of_key
 from streamapp.cli.parts import registry_of
 from streamapp.cli.scan import Topic
 from streamapp.core.key import show_key
@@ -28,8 +29,14 @@ class Unread:
     """Whether there were too many to look through all of them."""
 
 
-async def look(settings: Settings, command_id: str, partition: int | None) -> Unread:
+async def look(settings: Settings, command_id: str, partition: int | None, key: bytes | None) -> Unread:
     """Look for a command among what is not read yet.
+
+    Args:
+        settings: Of this installation.
+        command_id: The command.
+        partition: Where it is.
+        key: Tells the partition, as Java clients choose it; without both, all are looked through.
 
     Raises:
         Unavailable: Kafka does not answer, or the registry, where it is needed.
@@ -38,6 +45,8 @@ async def look(settings: Settings, command_id: str, partition: int | None) -> Un
     offsets = {place.partition: offset for place, offset in committed.items() if place.topic == settings.commands_topic}
     decoder = CommandDecoder(registry_of(settings), settings.max_command_bytes)
     async with Topic(settings, "commands") as topic:
+        if partition is None and key is not None:
+            partition = partition_of_key(key, len(topic.ends))
         numbers = [number for number in topic.ends if partition in {None, number}]
         starts = {number: max(offsets.get(number, 0), topic.starts[number]) for number in numbers}
         ends = {number: min(topic.ends[number], starts[number] + LOOKED_THROUGH) for number in numbers}

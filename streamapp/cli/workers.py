@@ -1,6 +1,7 @@
 """Reads: any worker's JSON API. Writes: nothing. Where a command or a key stands."""
 
 import base64
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -32,7 +33,7 @@ def key_at(worker: str, key: bytes) -> dict[str, Any] | None:
 
 def _ask(worker: str, path: str) -> dict[str, Any] | None:
     try:
-        answer = httpx.get(f"{worker.rstrip('/')}/api/v1/{path}", timeout=HTTP_SECONDS, follow_redirects=True)
+        answer = _client().get(f"{worker.rstrip('/')}/api/v1/{path}")
         content = answer.json()
     except httpx.InvalidURL as error:
         raise click.UsageError(f"--worker {worker}: {error}") from None
@@ -43,4 +44,12 @@ def _ask(worker: str, path: str) -> dict[str, Any] | None:
     # A 404 in JSON is a worker's; in anything else it would be somebody else's server.
     if answer.status_code == httpx.codes.NOT_FOUND:
         return None
-    raise Unavailable(f"the worker at {worker} answers {answer.status_code}")
+    why = content.get("error") if isinstance(content, dict) else None
+    raise Unavailable(f"the worker at {worker} answers {answer.status_code}" + (f" ({why})" if why else ""))
+
+
+@cache
+def _client() -> httpx.Client:
+    """One for all questions of a call: to make one takes longer than to ask. It keeps no connection open."""
+    once = httpx.Limits(max_keepalive_connections=0)
+    return httpx.Client(timeout=HTTP_SECONDS, follow_redirects=True, limits=once)

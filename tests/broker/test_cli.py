@@ -356,9 +356,12 @@ def test_status_without_a_worker_looks_through_the_results(run: Run, topic: str,
     assert done.exit_code == 0
     assert json.loads(done.stdout)["status"] == "succeeded"
     assert done.stderr.startswith("no worker answers at http://127.0.0.1:1 (")
-    with worker({"/api/v1/commands/b": (503, {})}) as url:
+    assert "waiting_for" not in json.loads(done.stdout)
+    with worker({"/api/v1/commands/b": (503, {"error": "not all answer"})}) as url:
         done = run("status", "b", "--worker", url, "--json")
-    assert json.loads(done.stdout)["status"] == "accepted"
+    found = json.loads(done.stdout)
+    assert found["status"] == "accepted"
+    assert found["waiting_for"] == f"what can't be told just now: the worker at {url} answers 503 (not all answer)"
     assert run("status", "c", "--worker", "http://127.0.0.1:1").exit_code == 1
 
 

@@ -394,6 +394,10 @@ def test_what_no_worker_has_read(install: Install) -> None:
         shown(site, "order-2")["waiting_for"] == "a worker to read it: at most 2 records of its partition are before it"
     )
     assert shown(site, "order-0")["waiting_for"] == "a worker to read it: it comes next on its partition"
+    for where in (["--key", "k"], ["--partition", str(partition_of_key(b"k", PARTITIONS))]):
+        found = json.loads(call(site, "status", "order-1", "--json", *where).stdout)
+        assert (found["status"], found["source"]["offset"]) == ("unread", 1)
+    assert call(site, "status", "order-1", "--key", "another").exit_code == 1
     done = call(site, "status", "nobody")
     assert done.exit_code == 1
     assert "no command with the id nobody is known, nor is it one of the 3 that are not read yet" in done.stderr

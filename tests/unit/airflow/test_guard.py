@@ -119,6 +119,24 @@ async def test_an_outage_is_logged_once_and_its_end_once(door, caplog):
     assert [record.action for record in caplog.records] == ["airflow_down", "airflow_back"]
 
 
+async def test_since_when_it_is_down_is_told_while_it_is(door):
+    assert door.guard.down_since is None
+    await door.go_down()
+    assert door.guard.down_since is None  # it is only suspected
+    await door.until(BreakerState.OPEN)
+    found = door.guard.down_since
+    assert found is not None
+    assert found <= door.clock.now()
+    door.clock.elapsed += timedelta(hours=1)
+    assert door.guard.down_since == found
+    door.airflow.down = None
+    await door.until(BreakerState.HALF_OPEN)
+    assert door.guard.down_since == found
+    await door.trigger(answer=DagMissing("none"))
+    assert door.breaker.state is BreakerState.CLOSED
+    assert door.guard.down_since is None
+
+
 async def test_after_an_outage_it_begins_with_one_request(door):
     door.limit.gradient._number = 8
     await door.go_down()
