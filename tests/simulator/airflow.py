@@ -73,6 +73,8 @@ class SimRun:
 
     def judged(self) -> Run:
         start, end, state = self.first or (self.started_at, self.ended_at, self.state.value)
+        if self.state is DagRunState.SUCCESS:  # cleared before its first end was seen, it is followed to this one
+            state = self.state.value
         return Run(run_id=self.run_id, dag_id=self.dag_id, conf=self.conf, start=start, end=end, state=state)
 
 

@@ -236,13 +236,15 @@ def _spoiled_outcome(random: Random, outcome: dict[str, Any]) -> dict[str, Any]:
 
 
 def bad_instructions(random: Random, ids: list[str]) -> list[bytes]:
-    """Values for the control topic that nobody should have written."""
+    """Values for the control topic that nobody should have written; what can be followed is about unknown commands."""
     found = [random.randbytes(random.randrange(60)) for _ in range(50)]
     for number in range(350):
+        action = random.choice(["expire", "expire", "retry", "skip", "cancel", "hold", "explode", "", None, 1])
+        known = [] if action in {"retry", "skip", "cancel"} else ids
         fields: dict[str, Any] = {
             "control_id": f"c{number}",
-            "action": random.choice(["expire", "expire", "retry", "skip", "cancel", "hold", "explode", "", None, 1]),
-            "command_id": random.choice([*ids, "nobody", None, *TEXTS]),
+            "action": action,
+            "command_id": random.choice([*known, "nobody", None, *TEXTS]),
             "key": random.choice(["k", None, *TEXTS]),
             "by": "nobody",
             "at": "2026-01-01T00:00:00Z",
