@@ -1,6 +1,5 @@
 """Reads: the dead-letter topic, and what became of its letters. Writes: stdout; discard writes marks to that topic."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from streamapp.cli.deliver import Parcel, deliver
 from streamapp.cli.letters import Letter, Search, State, search
 from streamapp.cli.options import with_settings
 from streamapp.cli.output import print_fields, print_json, print_table, printable, say
+from streamapp.cli.running import run_work
 from streamapp.clock import SystemClock
 from streamapp.core.key import show_key
 from streamapp.settings import Settings
@@ -66,7 +66,7 @@ def list_(*, settings: Settings, as_json: bool, chosen: Chosen, states: tuple[st
     """  # noqa: D301
     limit = chosen.limit or SHOWN
     newest = None if oldest or states else limit + 1
-    found = asyncio.run(search(settings, chosen, newest=newest))
+    found = run_work(search(settings, chosen, newest=newest))
     letters = [one for one in found.letters if not states or one.state in states]
     if not oldest:
         letters.sort(key=lambda one: (one.letter.at, one.place), reverse=True)
@@ -92,7 +92,7 @@ def stats(*, settings: Settings, as_json: bool, chosen: Chosen) -> None:
       streamapp dead-letters stats
       streamapp dead-letters stats --since 2026-01-31T08:00:00Z --dag send_email_alert
     """  # noqa: D301
-    found = asyncio.run(search(settings, chosen))
+    found = run_work(search(settings, chosen))
     counts: dict[str, Counter[State]] = {}
     for one in found.letters:
         counts.setdefault(one.letter.reason, Counter())[one.state] += 1
@@ -120,7 +120,7 @@ def show(*, settings: Settings, as_json: bool, dlq_id: str) -> None:
       streamapp dead-letters show commands-3-1042-1
       streamapp dead-letters show commands-3-1042-1 --json
     """  # noqa: D301
-    found = asyncio.run(search(settings, Chosen(ids=frozenset({dlq_id}))))
+    found = run_work(search(settings, Chosen(ids=frozenset({dlq_id}))))
     if not found.letters:
         raise click.ClickException(f"there is no dead letter {dlq_id} on {settings.dead_letters_topic}")
     (one,) = found.letters
@@ -162,10 +162,10 @@ def discard(*, settings: Settings, as_json: bool, chosen: Chosen, everything: bo
       streamapp dead-letters discard --reason undecodable --until 2026-01-31T08:00:00Z --note "the old producer"
     """  # noqa: D301
     check_selection(chosen, everything=everything)
-    found = asyncio.run(search(settings, chosen))
+    found = run_work(search(settings, chosen))
     _say_passed(settings, found)
     letters = [one for one in found.letters if one.state is State.OPEN][: chosen.limit]
-    asyncio.run(_discard(settings, letters, by, note, as_json=as_json))
+    run_work(_discard(settings, letters, by, note, as_json=as_json))
     say(
         f"discarded {len(letters)}; passed over {len(found.letters) - len(letters)} that are not open or over the limit"
     )

@@ -8,6 +8,7 @@ import click
 from streamapp.cli import checks
 from streamapp.cli.options import config_file_option, json_option
 from streamapp.cli.output import print_json, printable
+from streamapp.cli.running import run_work
 from streamapp.cli.runs import runs_check
 from streamapp.cli.tables import tables_check
 from streamapp.settings import Loaded, read_settings
@@ -35,7 +36,7 @@ def doctor(*, tables: bool, runs: bool, config_file: Path | None, as_json: bool)
       streamapp doctor --tables --runs
       streamapp doctor --config-file kafka_server.config --json
     """  # noqa: D301
-    found = asyncio.run(_examine(read_settings(config_file=config_file), tables=tables, runs=runs))
+    found = run_work(_examine(read_settings(config_file=config_file), tables=tables, runs=runs))
     for check in found:
         if as_json:
             print_json(vars(check))

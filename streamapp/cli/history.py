@@ -1,6 +1,5 @@
 """Reads: the results topic, and any worker's answer. Writes: what happened, to stdout or as lines of JSON to a file."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -15,6 +14,7 @@ from streamapp.cli.options import with_settings
 from streamapp.cli.output import coloured, print_json, printable, say
 from streamapp.cli.parts import registry_of
 from streamapp.cli.results import as_json_object
+from streamapp.cli.running import run_work
 from streamapp.cli.scan import Topic
 from streamapp.cli.tail import outcome_line
 from streamapp.cli.timeline import Step, Timeline
@@ -77,11 +77,11 @@ def history(
     within = {partition} if partition is not None else found
     reader = _Reader(settings, within, since, until)
     if command_id is not None and file is None:
-        steps = asyncio.run(_timeline(reader, command_id))
+        steps = run_work(_timeline(reader, command_id))
         _print_steps(steps, now, as_json=as_json)
         count = len(steps)
     else:
-        count = asyncio.run(_outcomes(reader, command_id, key, file, as_json=as_json))
+        count = run_work(_outcomes(reader, command_id, key, file, as_json=as_json))
     if reader.unreadable:
         say(f"{reader.unreadable} records were passed over: they are no outcomes, or their schema is not known")
     if not count:

@@ -1,6 +1,5 @@
 """Reads: what is asked for. Writes: it to the control topic, and what became of it to stdout."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
@@ -11,6 +10,7 @@ from streamapp.cli.asking import Asking
 from streamapp.cli.control import Order, Reply, control
 from streamapp.cli.locating import Locator
 from streamapp.cli.output import print_json, printable, say
+from streamapp.cli.running import run_work
 from streamapp.core.key import show_key
 from streamapp.core.model import Action
 from streamapp.wire.times import to_text
@@ -64,7 +64,7 @@ def _give(asked: Asking, where: Callable[[Locator], list[Order]]) -> list[Reply]
             orders = where(Locator(asked.settings, asked.worker, desk.partitions, asked.partition))
             return await desk.give(orders, asked.wait) if orders else []
 
-    return asyncio.run(run())
+    return run_work(run())
 
 
 def finish(asked: Asking, replies: list[Reply], unknown: Sequence[str] = ()) -> None:

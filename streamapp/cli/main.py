@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from streamapp.cli.running import INTERRUPTED
 from streamapp.core.errors import ConfigError, StreamappError
 
 VERBS = {
@@ -28,8 +29,6 @@ VERBS = {
     "topics": "Show and check the topics, or create them.",
 }
 """Each is a module of this package with a command of the same name."""
-
-INTERRUPTED = 130
 
 
 class Failed(click.ClickException):

@@ -1,6 +1,5 @@
 """Reads: dead letters, commands, results. Writes: records to the commands topic, retries to the control topic."""
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from streamapp.cli.options import DurationType, with_settings
 from streamapp.cli.output import print_json, printable, say
 from streamapp.cli.parts import registry_of
 from streamapp.cli.redriving import NO_VALUE, TOO_LARGE, Step, Way, instruction_of, plan, record_of
+from streamapp.cli.running import run_work
 from streamapp.cli.values import Shown, Values
 from streamapp.clock import SystemClock
 from streamapp.core.errors import ConfigError
@@ -79,16 +79,16 @@ def redrive(
         raise click.UsageError("give --edit or --params, not both")
     new_params = _new_params(params)
     clock = SystemClock()
-    found = asyncio.run(search(settings, chosen, blocked=_may_block(chosen)))
+    found = run_work(search(settings, chosen, blocked=_may_block(chosen)))
     steps = plan(settings, chosen, found, clock.now())
     if chosen.ids - {step.id for step in steps} and not _may_block(chosen):
-        found = asyncio.run(search(settings, chosen, blocked=True))  # what is named may hold its key still
+        found = run_work(search(settings, chosen, blocked=True))  # what is named may hold its key still
         steps = plan(settings, chosen, found, clock.now())
     values: dict[str, bytes] = {}
     if edit or params is not None:
         steps = [_mendable(step) for step in steps]
         values = {
-            step.id: asyncio.run(_changed(settings, step.letter, new_params, edit=edit))
+            step.id: run_work(_changed(settings, step.letter, new_params, edit=edit))
             for step in steps
             if step.way is Way.AT_END and step.letter is not None
         }
@@ -96,7 +96,7 @@ def redrive(
         for step in steps:
             _tell(settings, step, as_json=as_json, word="would be ")
     else:
-        answers = asyncio.run(_redrive(settings, steps, values, by, timeout if wait else None, as_json=as_json))
+        answers = run_work(_redrive(settings, steps, values, by, timeout if wait else None, as_json=as_json))
     _sum_up(steps, dry_run=dry_run)
     fail_for_missing(settings, chosen, {step.id for step in steps})
     if not dry_run:

@@ -1,6 +1,5 @@
 """Reads: commands, and results for how they ended. Writes: the commands again to their topic, as new rounds."""
 
-import asyncio
 import re
 import secrets
 from collections import Counter
@@ -20,6 +19,7 @@ from streamapp.cli.output import print_json, say
 from streamapp.cli.parts import registry_of
 from streamapp.cli.replaying import Seen, Step, Why, plan
 from streamapp.cli.rounds import Place, Rounds
+from streamapp.cli.running import run_work
 from streamapp.cli.scan import Topic
 from streamapp.clock import SystemClock
 from streamapp.core.key import show_key
@@ -120,7 +120,7 @@ def replay(
     if replay_id is not None and not is_replay_id(replay_id):
         raise click.BadParameter(f"must be {REPLAY_ID_FORM}", param_hint="--replay-id")
     name = replay_id or f"{SystemClock().now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    steps = asyncio.run(_plan(settings, Span(**chosen), name, _statuses(only_status)))
+    steps = run_work(_plan(settings, Span(**chosen), name, _statuses(only_status)))
     again = [step for step in steps if step.why is None]
     _say_skipped(steps)
     if dry_run:
@@ -131,7 +131,7 @@ def replay(
     say(f"replay {name}: {len(again)} of {len(steps)} commands")
     if len(again) > CONFIRMED_OVER and not yes:
         click.confirm(f"Run {len(again)} commands again?", abort=True, err=True)
-    sent = asyncio.run(_send(settings, again, name, as_json=as_json))
+    sent = run_work(_send(settings, again, name, as_json=as_json))
     say(f"replayed {sent}; interrupted or not, --replay-id {name} goes on where it stopped")
 
 

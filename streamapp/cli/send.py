@@ -19,6 +19,7 @@ from streamapp.cli.options import with_settings
 from streamapp.cli.output import print_json, printable, say
 from streamapp.cli.parts import registry_of
 from streamapp.cli.producing import acknowledged, producing
+from streamapp.cli.running import run_work
 from streamapp.core.errors import Unavailable
 from streamapp.core.key import show_key
 from streamapp.kafka import topics
@@ -85,9 +86,9 @@ def send(
     given["command"] = given.pop("name")
     if given["command"] is None and file is None and (topic is None or any(given.values())):
         raise click.UsageError("give --command or --file (with --topic alone, an example command is sent)")
-    drafts = asyncio.run(_drafts(settings, given, file))
+    drafts = run_work(_drafts(settings, given, file))
     topic = topic or settings.commands_topic
-    asyncio.run(_deliver(settings, topic, drafts, PARTITIONERS[partitioner], as_json=as_json))
+    run_work(_deliver(settings, topic, drafts, PARTITIONERS[partitioner], as_json=as_json))
 
 
 async def _drafts(settings: Settings, given: dict[str, str | None], file: str | None) -> list[Draft]:

@@ -1,6 +1,5 @@
 """Reads: a worker's answer about one command, else the topics. Writes: stdout, where the command stands."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from streamapp.cli.asking import key_options
 from streamapp.cli.options import with_settings
 from streamapp.cli.output import print_fields, print_json, say
 from streamapp.cli.results import Results, as_json_object
+from streamapp.cli.running import run_work
 from streamapp.cli.unread import look
 from streamapp.cli.workers import command_at
 from streamapp.core.errors import Unavailable
@@ -48,7 +48,7 @@ def status(
         found = command_at(worker or settings.worker_url, command_id)
     except Unavailable as error:
         say(f"{error}: looking through {settings.results_topic} instead")
-        last = asyncio.run(_last_outcome(settings, command_id))
+        last = run_work(_last_outcome(settings, command_id))
         found = as_json_object(last) if last else None
         if found is not None and last is not None and not last.status.terminal:
             found["waiting_for"] = f"what can't be told just now: {error}"
@@ -63,7 +63,7 @@ def status(
 def _unread(settings: Settings, command_id: str, partition: int | None, key: bytes | None) -> dict[str, Any]:
     unknown = f"no command with the id {command_id} is known"
     try:
-        unread = asyncio.run(look(settings, command_id, partition, key))
+        unread = run_work(look(settings, command_id, partition, key))
     except Unavailable as error:
         raise click.ClickException(f"{unknown}; what is not read yet can't be looked through: {error}") from None
     if unread.found is not None:

@@ -9,6 +9,7 @@ import click
 from streamapp.cli.options import DurationType, with_settings
 from streamapp.cli.output import coloured, print_json, printable, say
 from streamapp.cli.results import Results, as_json_object
+from streamapp.cli.running import run_work
 from streamapp.core.key import show_key
 from streamapp.core.model import Outcome
 from streamapp.settings import Settings
@@ -64,7 +65,7 @@ def tail(
 
     follower = _Follower(settings, fits, set(until), count, as_json=as_json)
     try:
-        asyncio.run(follower.run(timeout, from_beginning=from_beginning))
+        run_work(follower.run(timeout, from_beginning=from_beginning))
     finally:
         if follower.unreadable:
             say(f"{follower.unreadable} records were passed over: they are no outcomes, or their schema is not known")

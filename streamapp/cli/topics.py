@@ -1,6 +1,5 @@
 """Reads: Kafka's descriptions of the topics. Writes: with --create, the topics that are missing."""
 
-import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -8,6 +7,7 @@ import click
 
 from streamapp.cli.options import with_settings
 from streamapp.cli.output import print_json, print_table, say
+from streamapp.cli.running import run_work
 from streamapp.kafka.topics import Found, Problem, create, describe, find_problems
 from streamapp.settings import Settings
 
@@ -31,7 +31,7 @@ def topics(*, settings: Settings, as_json: bool, make: bool, partitions: int | N
     """  # noqa: D301
     if partitions and not make:
         raise click.UsageError("--partitions goes with --create")
-    found, problems, created = asyncio.run(_topics(settings, make=make, partitions=partitions))
+    found, problems, created = run_work(_topics(settings, make=make, partitions=partitions))
     for name in created:
         say(f"created {name}")
     if as_json:
