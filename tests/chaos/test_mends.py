@@ -14,7 +14,7 @@ from streamapp.cli.tables import tables_check
 from streamapp.core.effects import Queued
 from streamapp.kafka import exits
 from streamapp.settings import load_settings
-from streamapp.wire.rows import row_key
+from streamapp.wire.rows import VERSION, row_key
 from tests.support.eventually import eventually
 from tests.support.installation import Draft, Installation, command, place_of
 from tests.support.stack import Kafka
@@ -386,8 +386,9 @@ def test_added_partitions_are_refused_until_all_topics_have_them(install: Instal
 def test_a_table_of_a_newer_release_is_refused(install: Install, kafka: Kafka) -> None:
     installation = install(partitions=1)
     producer = Producer(kafka.client)
+    newer = b'{"v":%d}\n' % (VERSION + 1)
     producer.produce(
-        f"{installation.name}-dispatches-changelog", key=row_key(Queued(b"k", 0)), value=b'{"v":2}\n', partition=0
+        f"{installation.name}-dispatches-changelog", key=row_key(Queued(b"k", 0)), value=newer, partition=0
     )
     assert producer.flush(10) == 0
     worker = installation.worker("one")
