@@ -208,6 +208,8 @@ def _of_dag(state: State, event: Instructed) -> Decision:
     asked = event.instruction
     if asked.command_id is not None or asked.key is not None:
         return _nowhere(event, f"{asked.action} takes a dag_id, or nothing for all DAGs; hold stops a key")
+    if asked.dag_id == "":  # a variable that was not set must not stop everything
+        return _nowhere(event, "the dag_id is empty: leave it out for all DAGs")
     scope = OfDag(asked.dag_id or "")
     return _stand(scope, state.standing(scope), event)
 

@@ -26,7 +26,7 @@ def receive(state: State, event: CommandReceived) -> Decision:
     if event.reopens is not None:
         opened = reopen(state, event, event.reopens)
         if isinstance(opened, Entry):
-            return _duplicate(event, opened)
+            return _duplicate(event, opened, f"{event.reopens} was followed by {opened.source} already")
         if isinstance(opened, Rejection):
             return _reject(state, replace(event, reopens=None), opened)
         content, round_ = replace(content, id=opened.id), opened.round
@@ -40,7 +40,7 @@ def receive(state: State, event: CommandReceived) -> Decision:
         )
     first = _first_of(state, content.id)
     if first is not None and (event.reopens is None or first.source != event.reopens.source):
-        return _duplicate(event, first)
+        return _duplicate(event, first, f"the command id was first seen at {first.source}")
     assert event.policy is not None
     entry = Entry(
         source=event.source,
@@ -104,7 +104,7 @@ def _reject(state: State, event: CommandReceived, rejection: Rejection, round_: 
     return Decision(tuple(changes), (Emit(verdicts.outcome_of(entry)), Bury(verdicts.dead_letter_of(entry, event))))
 
 
-def _duplicate(event: CommandReceived, first: Entry) -> Decision:
+def _duplicate(event: CommandReceived, first: Entry, detail: str) -> Decision:
     content = event.content
     entry = Entry(
         source=event.source,
@@ -114,7 +114,7 @@ def _duplicate(event: CommandReceived, first: Entry) -> Decision:
         command=content.command,
         status=Status.DUPLICATE,
         policy=event.policy,
-        detail=f"the command id was first seen at {first.source}",
+        detail=detail,
         at=event.at,
         correlation_id=content.correlation_id if isinstance(content, Command) else None,
         causation_id=content.causation_id if isinstance(content, Command) else None,

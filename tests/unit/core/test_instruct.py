@@ -331,6 +331,13 @@ def test_what_is_not_paused_is_not_resumed(table):
     assert "it is not paused" in answer(tell(table, Action.RESUME, command_id=None, dag_id="probe")).detail
 
 
+@pytest.mark.parametrize("action", [Action.PAUSE, Action.RESUME])
+def test_an_empty_name_does_not_stand_for_all_dags(table, action):
+    decision = tell(table, action, command_id=None, dag_id="")
+    assert "the dag_id is empty: leave it out for all DAGs" in answer(decision).detail
+    assert (len(decision.effects), decision.changes) == (1, ())
+
+
 def test_a_pause_of_a_command_is_refused(table):
     assert answer(tell(table, Action.PAUSE)).status is REFUSED
 

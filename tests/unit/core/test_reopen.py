@@ -56,6 +56,7 @@ def test_a_redriven_command_that_fails_again_has_another_dead_letter(table):
 def test_a_dead_letter_is_redriven_once(table):
     table.folds(redriven(5), redriven(6))
     assert (table.entry(6).status, table.entry(6).duplicate_of) == (Status.DUPLICATE, "commands-0-5")
+    assert table.entry(6).detail == "commands-0-0-1 was followed by commands-0-5 already"
     assert table.entry(5).status is Status.ACCEPTED
 
 
