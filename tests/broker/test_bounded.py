@@ -47,6 +47,26 @@ def test_what_has_ended_is_forgotten_after_its_retention(
     assert tables(site, one) == ["ok"] * 4
 
 
+def test_ids_are_remembered_as_long_as_their_route_says(install: Callable[..., Installation], tmp_path: Path) -> None:
+    file = tmp_path / "routes.toml"
+    file.write_text(
+        '[[route]]\ncommand = "brief.*"\ndag = "probe"\ndedupe_for = "1s"\n\n[[route]]\ncommand = "app.*"\n'
+    )
+    site = install(retention="10m", routes_file=str(file))  # looked through every 12 s
+    (worker,) = site.start_workers("one")
+    brief, kept = (command(b"k", name="brief.x", id="brief"), command(b"k", id="kept"))
+    site.endings(site.send(brief, kept))
+    eventually(lambda: check_pruned(worker, 1), seconds=60)
+    taken, known = site.send(brief, kept)
+    site.endings([taken, known])
+    assert site.of(taken)[0]["status"] == "accepted"  # Airflow's run of the same id is met afterwards
+    assert [outcome["status"] for outcome in site.of(known)] == ["duplicate"]
+
+
+def check_pruned(worker: Worker, count: int) -> None:
+    assert pruned(worker) == count
+
+
 def check_forgotten(site: Installation) -> None:
     """The changelogs have no rows any more."""
     left = {(record.partition, record.key): record.value for record in changelog(site)}

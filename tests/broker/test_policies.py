@@ -58,6 +58,16 @@ ordering = "triggered"
 command = "free.*"
 dag = "probe"
 ordering = "none"
+
+[[route]]
+command = "capped.*"
+dag = "capped"
+max_in_flight = 2
+
+[[route]]
+command = "asleep.*"
+dag = "asleep"
+paused = "reject"
 """
 FRESH = """
 [[route]]
@@ -218,6 +228,28 @@ def figure(site: Installation, name: str) -> float:
 
 def check_figure(site: Installation, name: str, value: float) -> None:
     assert figure(site, name) == value
+
+
+def test_no_more_runs_than_the_route_allows_are_outstanding(site: Installation, airflow: FakeAirflowProcess) -> None:
+    airflow.control("dag", dag_id="capped")
+    sent = site.send(*[command(None, name="capped.x", seconds=0.3) for _ in range(8)])
+    assert {ending["status"] for ending in site.endings(sent).values()} == {"succeeded"}
+    runs = [run for draft in sent for run in runs_of(site, draft)]
+    assert len(runs) == 8
+    for run in runs:
+        beside = [one for one in runs if one["start_date"] <= run["start_date"] < one["end_date"]]
+        assert len(beside) <= 2, beside
+
+
+def test_a_command_that_must_not_wait_for_a_paused_dag(site: Installation, airflow: FakeAirflowProcess) -> None:
+    airflow.control("dag", dag_id="asleep", paused=True)
+    (refused,) = site.send(command(b"asleep", name="asleep.x"))
+    ending = site.ending(refused)
+    assert (ending["status"], ending["reason"]) == ("rejected", "refused_by_airflow")
+    assert "asleep is paused" in ending["detail"]
+    airflow.control("dag", dag_id="asleep")
+    (taken,) = site.send(command(b"asleep", name="asleep.x"))
+    assert site.ending(taken)["status"] == "succeeded"
 
 
 def test_a_changed_file_is_taken_and_a_broken_one_is_not(site: Installation, file: Path) -> None:
