@@ -31,7 +31,7 @@ def test_the_id_of_an_outcome_names_position_round_attempt_and_status():
     assert replace(told, detail="other").id == told.id
 
 
-@pytest.mark.parametrize("status", TERMINAL)
+@pytest.mark.parametrize("status", sorted(TERMINAL))
 def test_what_has_ended_is_settled(status):
     assert place(entry(1, status=status)) == Settled(b"k", 1)
     assert place(entry(1, status=status, key=None)) == Settled(None, 1)
