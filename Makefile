@@ -5,6 +5,9 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 # The cheapest kinds of test first.
 KINDS := $(wildcard $(addprefix tests/,unit properties docs dags contract broker e2e))
+# Most of a test's time is waiting for other programs.
+JOBS ?= 3
+TOGETHER := -n $(JOBS) --dist loadgroup
 OUTAGES := tests/e2e/test_chaos.py tests/e2e/test_bad_endings.py
 
 .PHONY: help install fetch up down logs demo test simulate chaos lint types imports check clean
@@ -36,13 +39,13 @@ demo: up ## Start the stack, send commands, show what became of them
 	@$(BIN)/python -m stack.demo
 
 test: install fetch ## Run all tests, the cheapest kinds first
-	@$(BIN)/pytest $(KINDS) $(addprefix --ignore ,$(OUTAGES))
+	@$(BIN)/pytest $(TOGETHER) $(KINDS) $(addprefix --ignore ,$(OUTAGES))
 
 simulate: install ## Run 10,000 schedules in virtual time; SEEDS=50000 or 17..99: others; SEED=17: see one
 	@$(if $(SEED)$(SEEDS),$(BIN)/python -m tests.simulator $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)),$(BIN)/pytest tests/simulator)
 
 chaos: install fetch ## Kill, freeze and sabotage workers; MINUTES=30: all faults for so long
-	@$(if $(MINUTES),$(BIN)/python -m tests.support.chaos --minutes $(MINUTES),$(BIN)/pytest -n 2 --dist loadfile tests/chaos && $(BIN)/pytest $(OUTAGES))
+	@$(if $(MINUTES),$(BIN)/python -m tests.support.chaos --minutes $(MINUTES),$(BIN)/pytest $(TOGETHER) tests/chaos $(OUTAGES))
 
 lint: install ## Check the style
 	@$(BIN)/ruff check

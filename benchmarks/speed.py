@@ -9,13 +9,16 @@ workers share the processors of this machine: CPU for a command tells more than 
 
 import argparse
 import json
+import select
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Self
 
 import psutil
 from confluent_kafka import Consumer, TopicPartition
@@ -42,6 +45,34 @@ class InstantWorker(Worker):
         self.counts_file = directory / f"{name}-counts.json"
         super().__init__(name, directory, environment | {"COUNTS_FILE": str(self.counts_file)})
         self._program = [sys.executable, "-m", "benchmarks.instant_worker"]
+
+
+class Yardstick:
+    """What a fixed piece of Python costs while others work: processors that share caches and cores slow each other."""
+
+    def __enter__(self) -> Self:
+        program = [sys.executable, "-c", "from benchmarks import speed; speed.hold_yardstick()"]
+        self._process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def milliseconds(self) -> float:
+        """The median since the start; it ends with this."""
+        return float(self._process.communicate()[0])
+
+
+def hold_yardstick() -> None:
+    """Do the same piece of work again and again, a twentieth of the time, until stdin ends; print its usual cost."""
+    took = []
+    while not select.select([sys.stdin], [], [], 0.2)[0]:
+        began = time.process_time()
+        rows = {str(number): [number, {"row": number}] for number in range(8000)}
+        json.loads(json.dumps(rows))
+        took.append(1000 * (time.process_time() - began))
+    print(statistics.median(took))
 
 
 class Ends:
@@ -100,9 +131,11 @@ def measure(name: str, folder: Path, kafka: Kafka, count: int, commands: int) ->
         processes = [psutil.Process(worker.pid) for worker in workers]
         print("to look inside: py-spy record --pid", *(process.pid for process in processes), flush=True)
         cpu, broker_cpu, before = cpu_of(processes), cpu_of_broker(processes), resident(processes)
-        begun = time.monotonic()
-        run(site, results, "run", commands, already=OUTCOMES * (commands // 10))
-        seconds = time.monotonic() - begun
+        with Yardstick() as yardstick:
+            begun = time.monotonic()
+            run(site, results, "run", commands, already=OUTCOMES * (commands // 10))
+            seconds = time.monotonic() - begun
+            beside = yardstick.milliseconds()
         cpu, broker_cpu = cpu_of(processes) - cpu, cpu_of_broker(processes) - broker_cpu
         after = resident(processes)
         for worker in workers:
@@ -116,6 +149,7 @@ def measure(name: str, folder: Path, kafka: Kafka, count: int, commands: int) ->
         "commands a second": commands / seconds,
         "CPU ms per command, workers": 1000 * cpu / commands,
         "CPU ms per command, broker": 1000 * broker_cpu / commands,
+        "CPU ms of a yardstick beside them": beside,
         "RSS MiB of a worker before": before / MIB,
         "RSS MiB of a worker after": after / MIB,
         **operations,

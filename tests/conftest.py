@@ -33,12 +33,24 @@ def pytest_configure(config: pytest.Config) -> None:
             del os.environ[name]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its folder's name."""
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of its own
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Mark each test with its folder's name, and with those that are to run in the same process."""
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
         if folder in KINDS:
             item.add_marker(folder)
+        if group := _shared(item, folder):
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _shared(item: pytest.Function, folder: str) -> str | None:
+    """What is started for several tests, and slow to start."""
+    if folder == "contract" and "server" in item.fixturenames:
+        return f"contract {item.callspec.params['server']}"
+    if "airflow_server" in item.fixturenames:
+        return "airflow"
+    return None if folder == "chaos" else item.path.name
 
 
 @pytest.fixture(scope="session")

@@ -29,13 +29,16 @@ from stack.kafka import metadata_problem
 from stack.mail import mails
 from stack.parts import ALL_PARTS
 
+FIRST_PORT = 21000
+_process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 9
+"""Which of the processes this is in which the tests run; each has ports of its own."""
 _given_out: set[int] = set()
 
 
 def free_port() -> int:
     """Return a port nobody has, outside the ranges of `make up` and of outgoing connections."""
     while True:
-        port = random.randrange(21000, 30000)
+        port = random.randrange(FIRST_PORT + 1000 * _process, FIRST_PORT + 1000 * (_process + 1))
         with socket.socket() as probe:
             try:
                 probe.bind((HOST, port))
