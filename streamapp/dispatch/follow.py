@@ -58,6 +58,8 @@ class Run:
     """Whether a command is known to wait for its end."""
     hints: int = 0
     """Looks that still follow from a hint."""
+    foretold: bool = False
+    """Whether Airflow has hinted at its end."""
     listed: bool = False
     """Whether a list has reached back to its creation."""
     unknown: bool = False
@@ -138,6 +140,8 @@ class Follower:
         self._polled_at = float("-inf")
         self._poll_took = 0.0
         self._durations = Durations()
+        self._foretelling: dict[str, bool] = {}
+        """Of each DAG, whether Airflow had hinted at the end that was seen last."""
         self._outage = False
         self._something = asyncio.Event()
         self._hinted = asyncio.Event()
@@ -182,7 +186,7 @@ class Follower:
             self.hints["of others"] += 1
             return
         self.hints["taken"] += 1
-        run.hints = len(HINT_PAUSES)
+        run.hints, run.foretold = len(HINT_PAUSES), True
         self._hinted.set()
 
     def refuse_hint(self) -> None:
@@ -262,6 +266,7 @@ class Follower:
         """Note how a run has ended."""
         if run.end is None:
             run.end, run.seen_at = end, self._clock.monotonic()
+            self._foretelling[run.dag_id] = run.foretold
             if end.created_at is not None and end.ended_at is not None:
                 self._durations.note(run.dag_id, end.ended_at - end.created_at)
 
@@ -310,9 +315,14 @@ class Follower:
             age = now - run.since
             if not run.waited_for:
                 run.waited_for = self._is_waited_for(run.entry)
-            soonest = self._durations.soonest(run.dag_id)
-            ago = now - self._polled_at
-            pause = min(pause, pause_seconds(age, ago, waited_for=run.waited_for, soonest=soonest))
+            wanted = pause_seconds(
+                age,
+                now - self._polled_at,
+                waited_for=run.waited_for,
+                foretold=self._foretelling.get(run.dag_id, False),
+                soonest=self._durations.soonest(run.dag_id),
+            )
+            pause = min(pause, wanted)
             if run.entry.ending is not None:
                 pause = min(pause, max(run.stop_at - self._polled_at, 0.0))
             if pause <= shortest:

@@ -11,6 +11,12 @@ SHARE_WAITED_FOR = 0.1
 SHARE = 0.25
 """The same where nothing waits for the end."""
 
+SHARE_FORETOLD = 0.5
+"""The same where Airflow hints at ends: a look finds only the end whose hint got lost."""
+
+FORETOLD_LATER = 2
+"""Times the age before which an end would be a surprise: so much later than that, its hint must have got lost."""
+
 LONGEST_WAITED_FOR = timedelta(seconds=2)
 """Between two looks at a run of any age that a command waits for."""
 
@@ -46,21 +52,24 @@ class Durations:
         return SOON * self._shortest.get(dag_id, 0.0)
 
 
-def pause_seconds(age_seconds: float, since_look_seconds: float, *, waited_for: bool, soonest: float) -> float:
+def pause_seconds(
+    age_seconds: float, since_look_seconds: float, *, waited_for: bool, foretold: bool, soonest: float
+) -> float:
     """The time between the last look and the next one, as far as one run is concerned.
 
     Args:
         age_seconds: How long the run has been known.
         since_look_seconds: How long ago the last look was.
         waited_for: Whether another command waits for its end.
+        foretold: Whether Airflow is likely to hint at its end.
         soonest: The age before which an end would be a surprise.
     """
-    if not waited_for:
-        return min(age_seconds * SHARE, LONGEST.total_seconds())
-    longest = LONGEST_WAITED_FOR.total_seconds()
-    if age_seconds < soonest:
-        return min(since_look_seconds + soonest - age_seconds, longest)
-    return min(age_seconds * SHARE_WAITED_FOR, longest)
+    longest = (LONGEST_WAITED_FOR if waited_for else LONGEST).total_seconds()
+    expected = soonest * FORETOLD_LATER if foretold else soonest
+    if (waited_for or foretold) and age_seconds < expected:
+        return min(since_look_seconds + expected - age_seconds, longest)
+    share = SHARE_FORETOLD if foretold else SHARE_WAITED_FOR if waited_for else SHARE
+    return min(age_seconds * share, longest)
 
 
 def smoothed(took_seconds: float, before_seconds: float) -> float:

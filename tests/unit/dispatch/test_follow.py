@@ -734,6 +734,26 @@ async def test_a_run_that_nothing_waits_for_is_looked_at_rarely_until_something_
     assert world.airflow.count("list_ended") == asked + 2
 
 
+async def test_where_ends_are_foretold_there_are_few_looks_until_one_was_not(world, loop, hints):
+    async def polls_of_a_run(offset, *, hinted):
+        """Of 6 s."""
+        asked, entry = world.follower.asked["poll"], world.triggered(offset)
+        await pass_time(world, 6000)
+        world.end(offset)
+        if hinted:
+            world.follower.hint("probe", run_id(offset))
+        await pass_time(world, 3000)
+        assert world.reported[-1].source == entry.source
+        world.follower.forget(entry.source)
+        return world.follower.asked["poll"] - asked
+
+    await polls_of_a_run(1, hinted=False)
+    unknown, foretold, lost, after = [await polls_of_a_run(n, hinted=n != 4) for n in (2, 3, 4, 5)]
+    assert foretold <= unknown - 2
+    assert lost >= foretold
+    assert after == unknown
+
+
 async def test_a_slow_airflow_is_asked_less_often(world, loop):
     world.triggered(1)
     await settle()
