@@ -150,6 +150,7 @@ def test_skip_lets_the_next_one_run(site: Installation) -> None:
         command(b"skip", name="block.x", id="skip-2", fail=True),
         command(b"skip", id="skip-3"),
     )
+    reach(site, waiting, "accepted")
     done = call(site, "skip", "-", "--json", "--reason", "done by hand", stdin="skip-1\n\nskip-1\n")
     assert [answer["command_id"] for answer in answers(done)] == ["skip-1"]
     assert site.ending(waiting, seconds=60)["status"] == "skipped"
