@@ -221,13 +221,18 @@ class World:
 
     @property
     def running(self) -> list[ModelRun]:
-        """Runs that may end now. A person deletes only what the table knows: before, its run would be made again."""
-        followed = self.worker.followed
+        """Runs that may end now.
+
+        A person deletes only what the table knows, and what nobody asks for at that moment: else the run would be made
+        again (a new owner asks before it has read that the run was made).
+        """
+        asked_for = {try_.entry.source.offset for try_ in self.worker.tries}
+        known = self.worker.followed.keys() - asked_for
         return [
             run
             for run in self.runs.values()
             if run.end is None
-            and (self._fate(run.entry.source.offset, run.attempt) != "deleted" or run.entry.source.offset in followed)
+            and (self._fate(run.entry.source.offset, run.attempt) != "deleted" or run.entry.source.offset in known)
         ]
 
     def ended(self, *, again: bool = False) -> list[Entry]:
