@@ -3,7 +3,6 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/installed
-# The cheapest kinds of test first.
 KINDS := $(wildcard $(addprefix tests/,unit properties docs dags contract broker e2e))
 # Most of a test's time is waiting for other programs.
 JOBS ?= 3
@@ -38,7 +37,7 @@ logs: ## Follow the logs of the stack
 demo: up ## Start the stack, send commands, show what became of them
 	@$(BIN)/python -m stack.demo
 
-test: install fetch ## Run all tests, the cheapest kinds first
+test: install fetch ## Run the tests, three at a time; JOBS=1: one by one
 	@$(BIN)/pytest $(TOGETHER) $(KINDS) $(addprefix --ignore ,$(OUTAGES))
 
 simulate: install ## Run 10,000 schedules in virtual time; SEEDS=50000 or 17..99: others; SEED=17: see one
