@@ -16,7 +16,7 @@ from typing import Any
 
 import streamapp
 from streamapp import application
-from streamapp.airflow.port import Created, DagRun, DagRunState, Page, TriggerAnswer
+from streamapp.airflow.port import Created, Dag, DagRun, DagRunState, Page, TriggerAnswer
 from streamapp.clock import Clock
 from streamapp.kafka.store import Rows
 
@@ -67,6 +67,9 @@ class InstantAirflow:
 
     async def cancel(self, dag_id: str, run_id: str) -> None:
         """There is nothing to stop."""
+
+    async def dag(self, dag_id: str) -> Dag | None:  # noqa: ARG002
+        return Dag(paused=False, max_active_runs=16)
 
     async def health(self) -> str:
         return "instant"
