@@ -3,9 +3,11 @@
     python -m benchmarks.limit [--databases postgres sqlite] [--seconds 40] [--fixed 1 2 4 8] [--workers 1 3]
                                [--at-work] [--plots FOLDER]
 
-A backlog without end is triggered for so many seconds: with a fixed number of requests in flight, then with the limit
-that learns, on one worker and on several, each with its own guard, its own polls and its own connections. The DAG is
-paused, so that its runs stay queued and nothing but the API works; with --at-work Airflow runs them meanwhile.
+A backlog without end is triggered for as long to warm up, and then for so many seconds: with fixed numbers of requests
+in flight, of all workers together, and with the limit that learns; by one worker and by several, each with its own
+guard, its own polls and its own connections, and with permits that one of them lends to the others. Each row has an
+Airflow of its own, so that none inherits what another one left behind. The DAG is paused, so that its runs stay queued
+and nothing but the API works; with --at-work Airflow runs them meanwhile.
 """
 
 import argparse
@@ -16,18 +18,21 @@ import secrets
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import mean, quantiles
 
+import aiohttp
 import httpx
+from aiohttp import web
 from pydantic import SecretStr
 
 from benchmarks.plots import bars
 from stack.airflow import USERNAME, AirflowApi
+from streamapp.agents.lending import PATH, Lending
 from streamapp.airflow.breaker import Breaker
 from streamapp.airflow.chosen import ChosenAirflow
 from streamapp.airflow.connect import connect
@@ -55,16 +60,22 @@ class Load:
     failures: Counter[str] = field(default_factory=Counter)
     permits: list[int] = field(default_factory=list)
 
-    def result(self, name: str, seconds: float) -> "Result":
+    def result(self, name: str, seconds: float, warm_failures: int) -> "Result":
         """What it came to in so many seconds."""
         cuts = quantiles(self.latencies, n=100) if len(self.latencies) > 1 else [0.0] * 99
         permits = mean(self.permits) if self.permits else 0.0
         return Result(
-            name, len(self.latencies) / seconds, 1000 * cuts[49], 1000 * cuts[98], permits, Counter(self.failures)
+            name=name,
+            per_second=len(self.latencies) / seconds,
+            p50_ms=1000 * cuts[49],
+            p99_ms=1000 * cuts[98],
+            permits=permits,
+            failures=Counter(self.failures),
+            warm_failures=warm_failures,
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """A line of the table."""
 
@@ -74,36 +85,63 @@ class Result:
     p99_ms: float
     permits: float
     failures: Counter[str]
+    warm_failures: int
 
     def __str__(self) -> str:
         failures = ", ".join(f"{count} {what}" for what, count in self.failures.items()) or "none"
         return (
             f"| {self.name} | {self.per_second:.1f} | {self.p50_ms:.0f} | {self.p99_ms:.0f} | {self.permits:.1f} "
-            f"| {failures} |"
+            f"| {failures} | {self.warm_failures} |"
         )
 
 
 class Worker:
     """The way of one worker to Airflow, with an endless backlog before it."""
 
-    def __init__(self, url: str, owned: frozenset[int], load: Load, fixed: int | None) -> None:
-        self._load = load
+    def __init__(self, url: str, owned: frozenset[int], crew: "Crew", fixed: int | None) -> None:
+        self._load = crew.load
+        self._crew = crew
+        self._owned = owned
         self._clock = SystemClock()
         settings = Settings(airflow_url=url, airflow_username=USERNAME, airflow_password=SecretStr(PASSWORD))
         self._airflow: ChosenAirflow = connect(settings, self._clock)
         self._room = asyncio.Event()
-        self.limit = Limit(TOTAL if fixed is None else fixed, self._clock, self._room.set)
+        self.limit = Limit(TOTAL, self._clock, self._room.set)
         if fixed is not None:
-            self.limit.gradient = Fixed(fixed)
+            self.limit.own.gradient = Fixed(fixed)
         self._guard = Guard(self._airflow, self.limit, Breaker(), self._clock, self._room.set)
-        self.limit.share(owned, PARTITIONS)
+        self.lending = Lending(
+            self.limit, settings, self._clock, lender=lambda: crew.lender, session=lambda: crew.session
+        )
+
+    @asynccontextmanager
+    async def at_the_web(self) -> AsyncIterator[str]:
+        """Its own web server; gives its address."""
+        app = web.Application()
+        app.router.add_get(PATH, self.lending.serve)
+        app.on_shutdown.append(self.lending.close)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        borrowing = asyncio.create_task(self.lending.run())
+        try:
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        finally:
+            borrowing.cancel()
+            await runner.cleanup()
+
+    async def join(self) -> None:
+        """Take its partitions, and the permits that go with them."""
+        self.lending.share(self._owned, PARTITIONS)
+        while not self.lending.lends and self.lending.borrows_from is None:
+            await self._clock.sleep(timedelta(milliseconds=10))
 
     async def run(self, until: float) -> None:
         """Trigger until a time."""
         others = [asyncio.create_task(work()) for work in (self._guard.watch, self._poll, self._tick)]
         tries: set[asyncio.Task[None]] = set()
         while self._clock.monotonic() < until:
-            while self._guard.opens and self.limit.try_acquire():
+            while self._guard.breaker.passes and self.limit.try_acquire():
                 task = asyncio.create_task(self._try(until))
                 tries.add(task)
                 task.add_done_callback(tries.discard)
@@ -126,11 +164,14 @@ class Worker:
         elif now <= until:
             assert isinstance(answer, Created), answer
             self._load.latencies.append(now - began)
-            self._load.permits.append(self.limit.limit)
+            self._load.permits.append(self.limit.source.number)
 
     async def _poll(self) -> None:
+        due = self._clock.monotonic()
         while True:
-            await self._clock.sleep(POLL)
+            # At fixed times: where triggers take long, no fewer polls may be the result.
+            due = max(due + POLL.total_seconds(), self._clock.monotonic())
+            await self._clock.sleep(timedelta(seconds=due - self._clock.monotonic()))
             with suppress(AirflowUnavailable):
                 await self._guard.reading.list_ended([DAG], datetime.now(UTC) - timedelta(seconds=5))
 
@@ -140,22 +181,39 @@ class Worker:
             self._room.set()
 
 
-async def measure(
-    url: str, name: str, *, workers: int, fixed: int | None, seconds: float, warm_up: float = 0.0
-) -> Result:
+class Crew:
+    """Workers that share permits."""
+
+    def __init__(self, load: Load) -> None:
+        self.load = load
+        self.lender: str | None = None
+        self.session: aiohttp.ClientSession
+
+    async def run(self, url: str, *, workers: int, fixed: int | None, seconds: float) -> int:
+        """Warm up for so many seconds, and trigger as long again; answers how many failures the warm-up had."""
+        clock, load = SystemClock(), self.load
+        async with aiohttp.ClientSession() as self.session, AsyncExitStack() as stack:
+            crew = [Worker(url, frozenset(range(n, PARTITIONS, workers)), self, fixed) for n in range(workers)]
+            addresses = [await stack.enter_async_context(worker.at_the_web()) for worker in crew]
+            self.lender = addresses[0]
+            for worker in crew:
+                await worker.join()
+            runs = [asyncio.create_task(worker.run(clock.monotonic() + 2 * seconds)) for worker in crew]
+            await clock.sleep(timedelta(seconds=seconds))
+            warm_failures = load.failures.total()
+            for part in (load.latencies, load.permits, load.failures):
+                part.clear()
+            await asyncio.gather(*runs)
+            return warm_failures
+
+
+async def measure(url: str, *, workers: int, fixed: int | None, arguments: argparse.Namespace) -> Result:
     """One load."""
+    await pause(url, paused=not arguments.at_work)
     load = Load()
-    crew = [Worker(url, frozenset(range(n, PARTITIONS, workers)), load, fixed) for n in range(workers)]
-    clock = SystemClock()
-    begin = clock.monotonic() + warm_up
-    end = begin + seconds
-    runs = [asyncio.create_task(worker.run(end)) for worker in crew]
-    await clock.sleep(timedelta(seconds=warm_up))
-    warm_failures = load.failures.total()
-    for part in (load.latencies, load.permits, load.failures):
-        part.clear()
-    await asyncio.gather(*runs)
-    result = load.result(name + (f" (before: {warm_failures} failures)" if warm_failures else ""), seconds)
+    warm_failures = await Crew(load).run(url, workers=workers, fixed=fixed, seconds=arguments.seconds)
+    name = f"{workers} worker{'s' if workers > 1 else ''}, " + ("learned" if fixed is None else f"fixed: {fixed}")
+    result = load.result(name, arguments.seconds, warm_failures)
     print(result, flush=True)
     return result
 
@@ -211,26 +269,21 @@ def on_postgres(directory: Path) -> Iterator[str]:
         yield airflow.url
 
 
-async def measure_all(url: str, arguments: argparse.Namespace) -> list[Result]:
-    """Every load, one after the other; a first one warms Airflow up."""
-    await pause(url, paused=not arguments.at_work)
-    print("| in flight | triggers a second | p50 ms | p99 ms | permits of a worker | failures |")
-    print("|---|---|---|---|---|---|", flush=True)
+def measure_all(start: Callable[[Path], AbstractContextManager[str]], arguments: argparse.Namespace) -> list[Result]:
+    """Every load, one after the other."""
+    print("| workers, in flight | triggers a second | p50 ms | p99 ms | permits | failures | while warming up |")
+    print("|---|---|---|---|---|---|---|", flush=True)
     results = []
-    for number, fixed in enumerate((1, *arguments.fixed)):
-        result = await measure(url, f"fixed: {fixed}", workers=1, fixed=fixed, seconds=arguments.seconds)
-        results += [result] if number else []
     for workers in arguments.workers:
-        name = f"learned, {workers} worker{'s' if workers > 1 else ''}"
-        seconds = 2 * arguments.seconds
-        result = await measure(url, name, workers=workers, fixed=None, seconds=seconds, warm_up=arguments.seconds)
-        results.append(result)
+        for fixed in (*arguments.fixed, None):
+            with tempfile.TemporaryDirectory() as folder, start(Path(folder)) as url:
+                results.append(asyncio.run(measure(url, workers=workers, fixed=fixed, arguments=arguments)))
     return results
 
 
 def plot(folder: Path, database: str, work: str, results: list[Result]) -> None:
     """Bars of throughput and of the slowest answers."""
-    colours = {one.name: "#4e79a7" if one.name.startswith("fixed") else "#59a14f" for one in results}
+    colours = {one.name: "#4e79a7" if "fixed" in one.name else "#59a14f" for one in results}
     for what, title, figures in (
         ("rate", "Triggers a second", {one.name: one.per_second for one in results}),
         ("p99", "p99 of a trigger in ms", {one.name: one.p99_ms for one in results}),
@@ -254,8 +307,7 @@ def main() -> None:
     for database in arguments.databases:
         print(f"\n{database}, {work}", flush=True)
         start = {"postgres": on_postgres, "sqlite": on_sqlite}[database]
-        with tempfile.TemporaryDirectory() as folder, start(Path(folder)) as url:
-            results = asyncio.run(measure_all(url, arguments))
+        results = measure_all(start, arguments)
         if arguments.plots:
             plot(arguments.plots, database, work, results)
 

@@ -7,7 +7,19 @@ import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
-from streamapp.agents import control, follower, lookout, pruner, rebalance, reloader, sequencer, settle, sink, vitals
+from streamapp.agents import (
+    control,
+    follower,
+    lending,
+    lookout,
+    pruner,
+    rebalance,
+    reloader,
+    sequencer,
+    settle,
+    sink,
+    vitals,
+)
 from streamapp.agents.parts import Parts
 from streamapp.airflow.breaker import Breaker
 from streamapp.airflow.connect import check_log_in, connect
@@ -133,6 +145,14 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
     )
     dispatches = PullChannel(app, available=lambda: sink.available(parts), take=lambda: sink.take(parts))
     parts.wake = dispatches.wake
+    permits = lending.Lending(
+        parts.limit,
+        settings,
+        clock,
+        lender=lambda: lending.lender_of(app),
+        session=lambda: app.http_client,
+    )
+    parts.share = permits.share
 
     sequencer.register(app, commands, parts)
     settle.register(app, results, parts)
@@ -144,6 +164,7 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
     )
     reloader.register(app, parts)
     lookout.register(app, parts)
+    lending.register(app, permits)
     forgetting = Pruner(
         parts.partitions,
         parts.folds,
@@ -171,6 +192,7 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
         untaken=lambda: signs.untaken,
         caught_up=lambda: parts.caught_up(),  # noqa: PLW0108 - made at the same time
         routes=parts.routes,
+        lender=lambda: permits.borrows_from,
     )
     watch_over = vitals.register(app, parts, signs, worker.figures)
 
@@ -253,6 +275,7 @@ def _new_parts(
         is_next=app.gaps.expects,
         caught_up=lambda: app.gaps.caught_up,
         may_start=lambda: app.lease.check("starting a run"),
+        share=limit.share,
         ready_limit=settings.ready_limit,
         folds_limit=FOLDS_LIMIT,
         later_limit=settings.later_limit,

@@ -1,7 +1,7 @@
 """What the agents work with: one bundle, made by the application. Reads and writes nothing itself."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -57,6 +57,8 @@ class Parts:
     """Whether all that the workers before have seen is folded."""
     may_start: Callable[[], None]
     """Leaves the process where this worker's membership has run out."""
+    share: Callable[[Collection[int], int], None]
+    """Takes the part of the permits that the owned partitions are of all."""
     ready_limit: int
     folds_limit: int
     later_limit: int = 100_000

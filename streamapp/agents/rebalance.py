@@ -61,5 +61,5 @@ def take_over(app: DurableApp, parts: Parts) -> None:
     total = counts[app.commands_topic]
     parts.partitions.rebuild(owned)
     parts.ready.share(len(owned), total)
-    parts.limit.share(owned, total)
+    parts.share(owned, total)
     parts.measure()

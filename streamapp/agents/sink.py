@@ -39,7 +39,7 @@ def available(parts: Parts) -> bool:
     Not before all is folded that the workers before have seen: a refusal, say, of what would be asked for again.
     """
     ours = parts.partitions.accepting and parts.caught_up()
-    return ours and parts.guard.opens and parts.ready.takeable
+    return parts.limit.has_permit(wanted=ours and parts.guard.breaker.passes and parts.ready.takeable)
 
 
 async def start(parts: Parts, note: Note) -> None:

@@ -7,15 +7,14 @@ requests exclude each other, the bound where a server scales. That a ratio of la
 Netflix's concurrency-limits (`Gradient2Limit`, `VegasLimit`), and before that of TCP Vegas (Brakmo, Peterson 1995).
 Here neighbours are compared, rather than the present with the best ever, since Airflow's own work changes both.
 
-Failures that took long say that even this number is too large. Where one each is too much for all workers together,
-there is a number below it, 0: the workers take turns.
+Failures that took long say that even this number is too large.
 """
 
 from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median
 
-WINDOW_SAMPLES = 50
+WINDOW_SAMPLES = 100
 """Requests in a decision, at least: a median of fewer follows every hiccup of Airflow's scheduler."""
 WINDOW = timedelta(seconds=1.5)
 """A decision takes at least as long: hiccups are correlated in time."""
@@ -25,9 +24,10 @@ CLEAR_FACTOR = 3.0
 FINEST = timedelta(milliseconds=5)
 """Shorter latencies count as this: below it nothing is to be won, and their noise is large."""
 WORTH = 0.08
-"""What one more in flight must add to the throughput; less where it is one of many."""
-CHECK_EVERY = timedelta(seconds=30)
-"""How often one less is tried: Airflow's own work may leave less for requests than before."""
+"""What one more in flight must add to the throughput, at most."""
+CHECK_EVERY = (timedelta(seconds=30), timedelta(minutes=2))
+"""How often one less is tried: Airflow's own work may leave less for requests than before. At first, doubling while it
+was of no use, to at most."""
 STALE_AFTER = timedelta(minutes=1)
 """Latencies this far apart are not compared."""
 USELESS_FOR = (timedelta(seconds=15), timedelta(minutes=10))
@@ -36,12 +36,8 @@ HARMFUL_FOR = (timedelta(minutes=10), timedelta(hours=2))
 """The same for a number under which requests failed: on SQLite each trial costs an answer 500."""
 SLOW = timedelta(seconds=2)
 """A failure that took longer is one of too many requests; a defect answers fast. SQLite gives a lock up after 5 s."""
-REST = 2.0
-"""After such a failure in turns nothing is begun for so many times as long: requests that wait for each other's locks
-would outlast all turns, and each new one would join them."""
-WORTH_AMONG_OTHERS = 0.4
-"""With other workers, one more must add this part of what it would where a server scales: else each of them would take
-more only because the others do."""
+WORTH_AT_BEST = 0.4
+"""The same as a part of what one more would add where a server scales."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +58,7 @@ class _Barred:
 
 
 class Gradient:
-    """The number of requests in flight, from 1 (0: in turns with other workers) to a bound.
+    """The number of requests in flight, from 1 to a bound.
 
     Args:
         bound: The most; it may change.
@@ -70,14 +66,13 @@ class Gradient:
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._others = 0.0
         self._number = 1
         self._era = 0
         self._samples: list[float] = []
         self._since: float | None = None
         self._compare: _Level | None = None
         self._check_at = 0.0
-        self._rest_until = 0.0
+        self._check_pause = CHECK_EVERY[0].total_seconds()
         self._barred: dict[int, _Barred] = {}
         self.recent: float | None = None
         """How long requests took in the last decision, in seconds; None before the first."""
@@ -86,32 +81,28 @@ class Gradient:
 
     @property
     def number(self) -> int:
-        """Requests that may be in flight now; 0: one, while it is this worker's turn."""
+        """Requests that may be in flight now."""
         return min(self._number, self._bound)
+
+    @property
+    def bound(self) -> int:
+        """The most."""
+        return self._bound
 
     @property
     def era(self) -> int:
         """Grows whenever the number changes: a request that began in an earlier era tells nothing of this one."""
         return self._era
 
-    def share(self, bound: int, others: float) -> None:
-        """Begin anew with another bound.
-
-        Args:
-            bound: The most for this worker.
-            others: How many other workers there are: their requests are in flight, too.
-        """
-        if (bound, others) != (self._bound, self._others):
-            in_turns = self._number == 0 and others > 0
-            self._rest_until = self._rest_until if in_turns else 0.0
-            self._bound, self._others = bound, others
-            self._barred = {number: barred for number, barred in self._barred.items() if in_turns and number == 1}
-            self._go(0 if in_turns else 1)
+    def share(self, bound: int) -> None:
+        """Go on with another bound."""
+        if bound != self._bound:
+            self._bound = bound
+            self._go(self._number)
 
     def restart(self) -> None:
         """Begin with one again, after an outage; what failed then says nothing of any number."""
         self._barred.clear()
-        self._rest_until = 0.0
         self._go(1)
 
     def sample(self, seconds: float, now: float) -> None:
@@ -133,16 +124,9 @@ class Gradient:
         slow = seconds > SLOW.total_seconds()
         if again and not slow:
             return
-        lowest = 0 if slow and self._others > 0 else 1
-        if self.number > lowest:
+        if self.number > 1:
             self._bar(self.number, now, HARMFUL_FOR if slow else USELESS_FOR)
-            self._go(max(lowest, self.number // 2))
-        if self.number == 0:
-            self._rest_until = now + seconds * REST
-
-    def rests(self, now: float) -> bool:
-        """Whether nothing is to be begun, so that what stands in each other's way comes to its end."""
-        return now < self._rest_until
+            self._go(self.number // 2)
 
     # Inside
 
@@ -159,10 +143,7 @@ class Gradient:
         there, self._compare = self._compare, None
         self._samples, self._since = [], None
         self.recent = here.seconds
-        if here.number == 1 and self._others > 0 and here.seconds > SLOW.total_seconds():
-            self._bar(1, here.at, HARMFUL_FOR)
-            self._go(0)
-        elif there is None or here.at - there.at > STALE_AFTER.total_seconds():
+        if there is None or here.at - there.at > STALE_AFTER.total_seconds():
             self._look_around(here)
         else:
             self.before = there.seconds
@@ -175,11 +156,16 @@ class Gradient:
             self._bar(more.number, here.at, HARMFUL_FOR if more.seconds > SLOW.total_seconds() else USELESS_FOR)
             if here is more:
                 self._go(fewer.number)
+            else:
+                self._check_pause = CHECK_EVERY[0].total_seconds()
         elif here is more:
             self._barred.pop(more.number, None)
-            self._check_at = here.at + CHECK_EVERY.total_seconds()
+            self._check_pause = CHECK_EVERY[0].total_seconds()
+            self._check_at = here.at + self._check_pause
             self._look_around(here)
         else:
+            self._check_pause = min(2 * self._check_pause, CHECK_EVERY[1].total_seconds())
+            self._check_at = here.at + self._check_pause
             self._go(more.number)
 
     def _look_around(self, here: _Level) -> None:
@@ -189,20 +175,17 @@ class Gradient:
             self._go(here.number + 1)
             self._compare = here
         elif here.number > 1 and here.at >= self._check_at:
-            self._check_at = here.at + CHECK_EVERY.total_seconds()
             self._go(here.number - 1)
             self._compare = here
 
-    def _gain(self, fewer: _Level, more: _Level) -> float:
+    @staticmethod
+    def _gain(fewer: _Level, more: _Level) -> float:
         """How many times as much a second more in flight make."""
-        return self._in_flight(more.number) / self._in_flight(fewer.number) * fewer.seconds / more.seconds
+        return more.number / fewer.number * fewer.seconds / more.seconds
 
-    def _worth(self, fewer: int, more: int) -> float:
-        at_best = self._in_flight(more) / self._in_flight(fewer) - 1
-        return 1 + (at_best * WORTH_AMONG_OTHERS if self._others > 0 else min(WORTH, at_best * WORTH_AMONG_OTHERS))
-
-    def _in_flight(self, number: int) -> float:
-        return number + self._others if number else 1.0
+    @staticmethod
+    def _worth(fewer: int, more: int) -> float:
+        return 1 + min(WORTH, (more / fewer - 1) * WORTH_AT_BEST)
 
     def _bar(self, number: int, now: float, pauses: tuple[timedelta, timedelta]) -> None:
         first, longest = (pause.total_seconds() for pause in pauses)

@@ -73,11 +73,6 @@ class Guard:
         return GuardedAirflow(self, self.limit.reading)
 
     @property
-    def opens(self) -> bool:
-        """Whether a run may be started now, as far as Airflow goes."""
-        return self.breaker.passes and self.limit.free
-
-    @property
     def down_since(self) -> datetime | None:
         """When Airflow was found to be down; None while it isn't."""
         return self._down_since if self.breaker.state in {BreakerState.OPEN, BreakerState.HALF_OPEN} else None
@@ -126,7 +121,7 @@ class Guard:
         if suspected:
             _log.warning("Airflow is well, but not all it was asked for: %s", why, extra={"action": "airflow_blamed"})
         else:
-            self.limit.restart()
+            self.limit.source.restart()
             _log.warning("Airflow is well again", extra={"action": "airflow_back"})
         self._wake()
 
@@ -150,16 +145,17 @@ class GuardedAirflow:
         if not guard.breaker.passes:
             return TurnedAway(f"Airflow is down: {guard.breaker.why}")
         async with self._permit():
-            began, era, full = clock.monotonic(), limit.gradient.era, limit.in_flight >= limit.limit
+            source = limit.source
+            began, era, full = clock.monotonic(), source.era, source.full
             answer = await self._airflow.trigger(dag_id, run_id, conf)
             now = clock.monotonic()
         if isinstance(answer, Uncertain | TurnedAway):
             new = guard.note_failure(dag_id, answer.detail)
-            limit.gradient.failed(now - began, now, again=not new)
+            source.failed(now - began, again=not new)
             return answer
         guard.note_answer(dag_id)
-        if full and era == limit.gradient.era and isinstance(answer, Created):
-            limit.gradient.sample(now - began, now)
+        if full and isinstance(answer, Created):
+            source.sample(now - began, era)
         return answer
 
     async def get(self, dag_id: str, run_id: str) -> DagRun | None:

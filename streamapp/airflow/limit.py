@@ -1,139 +1,164 @@
-"""Permits for requests to Airflow. Reads how long requests take and how they end; writes nothing.
-
-Beyond the database connections of Airflow's API server it wedges and running tasks die, so there is a hard bound for
-all workers together, well below them; each worker has its share. Under it, a gradient of latencies finds how many in
-flight are of use. Whoever takes a permit gives it back.
-"""
+"""This worker's requests to Airflow: each has a permit. Reads nothing; takes permits and gives them back."""
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
-from datetime import timedelta
 
-from streamapp.airflow.gradient import Gradient
-from streamapp.airflow.turns import is_turn
+from streamapp.airflow.permits import Ask, Permits, Source
 from streamapp.clock import Clock
 
 
 class Limit:
-    """This worker's permits.
+    """Where this worker's requests get their permits: of its own, or lent by another worker.
 
-    Triggers ask for one and go without (`try_acquire`); reads wait for one (`reading`) and come first, so that no load
-    of triggers can starve the polls that find out which keys may go on.
+    A trigger takes a permit that is in hand; one is asked for when there is something to start. A read waits for one.
 
     Args:
         total: For all workers together.
-        clock: For turns.
-        wake: Called when there may be a permit for a trigger.
+        clock: For latencies.
+        wake: Called when there is a permit for a trigger.
     """
 
     def __init__(self, total: int, clock: Clock, wake: Callable[[], None] = lambda: None) -> None:
-        if total < 1:
-            raise ValueError("a limit must let at least one request through")
         self._total = total
-        self._clock = clock
         self._wake = wake
-        self._owned: Collection[int] = {0}
+        self._owned: frozenset[int] = frozenset({0})
+        self._lent: frozenset[int] = frozenset()
         self._partitions = 1
-        self._bound = total
-        self._in_flight = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self.gradient = Gradient(total)
+        self.own = Permits(total, clock)
+        self._source: Source | None = self.own
+        self._asks: dict[Ask, None] = {}
+        self._for_trigger: Ask | None = None
+        self._hand: deque[Source] = deque()
+        self._out: deque[Source] = deque()
 
     @property
-    def bound(self) -> int:
-        """The most that this worker may have in flight."""
-        return self._bound
-
-    @property
-    def limit(self) -> int:
-        """What it may have in flight now."""
-        return max(1, self.gradient.number)
-
-    @property
-    def in_turns(self) -> bool:
-        """Whether the workers take turns: one request of each would be too many."""
-        return self.gradient.number == 0
+    def source(self) -> Source:
+        """Where permits come from; its own, while it isn't known yet."""
+        return self.own if self._source is None else self._source
 
     @property
     def in_flight(self) -> int:
-        """Permits given out."""
-        return self._in_flight
-
-    @property
-    def free(self) -> bool:
-        """Whether a trigger would get a permit."""
-        return self._in_flight < self.limit and not self._waiting and self._my_turn()
+        """Requests of this worker that have a permit."""
+        return len(self._out)
 
     def share(self, owned: Collection[int], partitions: int) -> None:
-        """Take the part of the total that the owned partitions are of all, at least one.
+        """Have the part of the total that the owned partitions are of all, rounded down, but at least one.
 
         After a loss of partitions more may be in flight than the new bound; no permit is given until enough came back.
         """
-        self._owned, self._partitions = owned, max(1, partitions)
-        self._bound = max(1, self._total * len(owned) // self._partitions)
-        self.gradient.share(self._bound, self._partitions / max(1, len(owned)) - 1)
-        self._hand_over()
+        self._owned, self._partitions = frozenset(owned), max(1, partitions)
+        self._set_bound()
 
-    def restart(self) -> None:
-        """Begin with one request in flight again."""
-        self.gradient.restart()
-        self._hand_over()
+    def lend(self, partitions: Collection[int]) -> None:
+        """Have the part of these partitions, too: their workers borrow permits from this one."""
+        self._lent = frozenset(partitions)
+        self._set_bound()
+
+    def use(self, source: Source | None) -> None:
+        """Take permits from another source from now on; None: from nowhere, until it is known from where."""
+        before = self._source
+        if source is before:
+            return
+        self._source = source
+        while self._hand:
+            self._hand.popleft().give_back()
+        asks = tuple(self._asks)
+        for ask in asks:
+            if before is not None:
+                before.withdraw(ask)
+        for ask in asks:
+            if source is not None and ask in self._asks and source.ask(ask):
+                ask.granted()
+        self._wake()
+
+    def has_permit(self, *, wanted: bool) -> bool:
+        """Whether a trigger may start now. A permit that is wanted is asked for, one that isn't is given back."""
+        if not wanted:
+            self._decline()
+            return False
+        if not self._hand and self._for_trigger is None:
+            self._for_trigger = Ask(reading=False, granted=self._take_in_hand)
+            if self._ask(self._for_trigger):
+                self._for_trigger = None
+                self._hand.append(self.source)
+        return bool(self._hand)
 
     def try_acquire(self) -> bool:
-        """Take a permit, if there is one that nobody waits for."""
-        if not self.free:
+        """Take a permit for a trigger, if there is one."""
+        if not self.has_permit(wanted=True):
             return False
-        self._in_flight += 1
+        self._out.append(self._hand.popleft())
         return True
 
     def release(self) -> None:
-        """Give a permit back."""
-        if self._in_flight == 0:
+        """Give the permit of a trigger back.
+
+        Raises:
+            ValueError: none is out.
+        """
+        if not self._out:
             raise ValueError("no permit is out")
-        self._in_flight -= 1
-        self._hand_over()
+        self._out.popleft().give_back()  # the oldest: it may be of a source that is no longer used
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
         """A permit for a request that waits for one, before all triggers."""
-        if self._in_flight < self.limit and not self._waiting:
-            self._in_flight += 1
-        else:
-            await self._wait()
+        source = await self._wait()
+        self._out.append(source)
         try:
             yield
         finally:
-            self.release()
+            self._out.remove(source)
+            source.give_back()
 
-    def _my_turn(self) -> bool:
-        if not self.in_turns:
+    def _set_bound(self) -> None:
+        self.own.share(max(1, self._total * len(self._owned | self._lent) // self._partitions))
+
+    def _ask(self, ask: Ask) -> bool:
+        if self._source is not None and self._source.ask(ask):
             return True
-        if self.gradient.rests(self._clock.monotonic()):
-            return False
-        usual = timedelta(seconds=self.gradient.recent or 0.0)
-        return is_turn(self._owned, self._partitions, self._clock.now(), usual)
+        self._asks[ask] = None
+        return False
 
-    async def _wait(self) -> None:
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+    def _take_in_hand(self) -> None:
+        assert self._for_trigger is not None
+        del self._asks[self._for_trigger]
+        self._for_trigger = None
+        self._hand.append(self.source)
+        self._wake()
+
+    def _decline(self) -> None:
+        ask, self._for_trigger = self._for_trigger, None
+        if ask is not None:
+            self._withdraw(ask)
+        while self._hand:
+            self._hand.popleft().give_back()
+
+    def _withdraw(self, ask: Ask) -> None:
+        del self._asks[ask]
+        if self._source is not None:
+            self._source.withdraw(ask)
+
+    async def _wait(self) -> Source:
+        turn: asyncio.Future[Source] = asyncio.get_running_loop().create_future()
+
+        def granted() -> None:
+            self._asks.pop(ask)
+            if turn.done():  # cancelled in the same moment
+                self.source.give_back()
+            else:
+                turn.set_result(self.source)
+
+        ask = Ask(reading=True, granted=granted)
+        if self._ask(ask):
+            return self.source
         try:
-            await turn
+            return await turn
         except asyncio.CancelledError:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-                self._hand_over()
+            if ask in self._asks:
+                self._withdraw(ask)
             elif not turn.cancelled():  # it was given a permit in the same moment
-                self.release()
+                turn.result().give_back()
             raise
-
-    def _hand_over(self) -> None:
-        """Give what is free to who waits for it, the first one first."""
-        while self._waiting and self._in_flight < self.limit:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                self._in_flight += 1
-                turn.set_result(None)
-        if self.free:
-            self._wake()

@@ -116,7 +116,7 @@ class Group:
                 "in_flight": now.airflow.in_flight,
                 "limit": now.airflow.limit,
                 "bound": now.airflow.bound,
-                "in_turns": now.airflow.in_turns,
+                "lender": now.airflow.lender,
                 "breaker": now.airflow.breaker,
                 "breaker_why": now.airflow.breaker_why or None,
                 "runs": dict(now.following.runs),

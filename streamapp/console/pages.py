@@ -42,6 +42,7 @@ def register(
     untaken: Callable[[], Mapping[str, timedelta]],
     caught_up: Callable[[], bool],
     routes: Routes,
+    lender: Callable[[], str | None],
 ) -> Worker:
     """Add all routes to the app's web server; it answers from the worker's start on. Returns what it shows.
 
@@ -62,6 +63,7 @@ def register(
         untaken: Topics whose records nobody takes in, and for how long.
         caught_up: Whether all is folded that the workers before have seen.
         routes: The routes in force.
+        lender: The worker whose permits this one borrows.
     """
 
     def membership() -> Membership:
@@ -94,6 +96,7 @@ def register(
         untaken=untaken,
         caught_up=caught_up,
         routes=routes,
+        lender=lender,
     )
     html = Html(settings.app_id, settings.airflow_url)
     add_routes(app.web.web_app, worker, Peers(lambda: app.http_client), html)

@@ -57,6 +57,8 @@ class Worker:
     passed_over: Callable[[], int]
     pruned: Callable[[], int]
     routes: Routes
+    lender: Callable[[], str | None] = lambda: None
+    """The worker whose permits this one borrows."""
     untaken: Callable[[], Mapping[str, timedelta]] = dict
     caught_up: Callable[[], bool] = lambda: True
     """Whether all is folded that the workers before have seen."""
@@ -67,11 +69,11 @@ class Worker:
         limit, breaker = self.guard.limit, self.guard.breaker
         return AirflowFigures(
             in_flight=limit.in_flight,
-            limit=limit.limit,
-            bound=limit.bound,
-            in_turns=limit.in_turns,
-            latency=limit.gradient.recent,
-            latency_before=limit.gradient.before,
+            limit=limit.source.number,
+            bound=limit.source.bound,
+            lender=self.lender(),
+            latency=limit.source.recent,
+            latency_before=limit.source.before,
             breaker=breaker.state.value,
             breaker_why=breaker.why,
             breaker_since=self.guard.down_since,

@@ -28,13 +28,13 @@ class AirflowFigures:
     """How the way to Airflow stands."""
 
     in_flight: int = 0
-    """Requests that hold a permit."""
+    """Requests of this worker that hold a permit."""
     limit: int = 0
-    """Permits of this worker just now."""
+    """Permits just now, of all workers that share them."""
     bound: int = 0
-    """The most it may have."""
-    in_turns: bool = False
-    """Whether the workers take turns."""
+    """The most there may be."""
+    lender: str | None = None
+    """The worker whose permits this one borrows; None while it has its own."""
     latency: float | None = None
     """Of triggers, in seconds: the median of the last decision about the limit."""
     latency_before: float | None = None

@@ -72,9 +72,9 @@ class Metrics(Collector):
 
 def _airflow(now: AirflowFigures) -> Iterator[Metric]:
     yield _gauge("airflow_permits_in_flight", "Requests to Airflow that hold a permit.", now.in_flight)
-    yield _gauge("airflow_permits", "Permits of this worker, just now.", now.limit)
-    yield _gauge("airflow_permits_bound", "The most permits this worker may have.", now.bound)
-    yield _gauge("airflow_turns", "1 while the workers take turns at Airflow.", int(now.in_turns))
+    yield _gauge("airflow_permits", "Permits just now, of all workers that share them.", now.limit)
+    yield _gauge("airflow_permits_bound", "The most permits there may be.", now.bound)
+    yield _gauge("airflow_permits_borrowed", "1 while the permits are another worker's.", int(now.lender is not None))
     latency = GaugeMetricFamily(
         "streamapp_airflow_latency_seconds",
         "Median of triggers under the present limit, and under the one it was compared with.",

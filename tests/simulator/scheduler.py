@@ -70,7 +70,7 @@ class Scheduler:
         self._heap: list[tuple[int, int, Owner | None, Callable[[], None]]] = []
         self._order = count()
 
-    def after(self, delay_ms: int, owner: Owner | None, action: Callable[[], None]) -> None:
+    def after(self, delay_ms: float, owner: Owner | None, action: Callable[[], None]) -> None:
         """Plan an event; of nobody's with None."""
         heapq.heappush(self._heap, (self.now + delay_ms, next(self._order), owner, action))
 

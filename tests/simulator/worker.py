@@ -446,8 +446,8 @@ class Worker:
             return
         if sink.available(self.parts):
             self._plan("sink", self.world.delay(4), self._start_one)
-        ready, limit = self.parts.ready, self.parts.limit
-        if ready._later or ready._deadlines or limit.in_turns or self.parts.gate.reasons:
+        ready = self.parts.ready
+        if ready._later or ready._deadlines or self.parts.gate.reasons:
             self._plan("timers", TIMER_MS, self._let_time_pass)
 
     def _let_time_pass(self) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from streamapp.airflow.breaker import Breaker
 from streamapp.airflow.gradient import Gradient
 from streamapp.airflow.guard import Guard, GuardedAirflow
+from streamapp.airflow.lending import Lender, Loan
 from streamapp.airflow.limit import Limit
 from streamapp.airflow.port import AirflowUnavailable, Created, DagRun, DagRunState, TriggerAnswer, Uncertain
 from tests.simulator.scheduler import Future, Scheduler, as_running_loop
@@ -27,6 +28,8 @@ LOCK_MS = 5000
 """How long SQLite waits for a lock before it gives up."""
 TIMEOUT_MS = 30_000
 POLL_MS = 300
+LINK_MS = 0.5
+"""From a worker to another."""
 SPREAD = 0.3
 """Of the work of a request: the standard deviation of its logarithm."""
 
@@ -77,14 +80,18 @@ class Load:
 class Fixed(Gradient):
     """A number that does not learn."""
 
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self._number = number
+
     def sample(self, seconds: float, now: float) -> None:
         self.recent = seconds
 
     def failed(self, seconds: float, now: float, *, again: bool = False) -> None:
         pass
 
-    def share(self, bound: int, others: float) -> None:
-        self._bound = self._number = bound
+    def share(self, bound: int) -> None:
+        pass
 
 
 @dataclass(eq=False)
@@ -199,9 +206,10 @@ class _Worker:
     def __init__(self, model: "Model", owned: frozenset[int], total: int, fixed: int | None) -> None:
         self.model = model
         self._planned = False
+        self._owned = owned
         self.limit = Limit(total, model.clock, self._wake)
         if fixed is not None:
-            self.limit.gradient = Fixed(fixed)
+            self.limit.own.gradient = Fixed(fixed)
         self.guard = Guard(model.port, self.limit, Breaker(), model.clock, self._wake)  # type: ignore[arg-type]
         self.limit.share(owned, model.partitions)
         self._starting: GuardedAirflow = self.guard.starting
@@ -210,6 +218,12 @@ class _Worker:
         model.spawn(self._poll())
         model.spawn(self._tick())
 
+    def borrow(self, lender: Lender) -> None:
+        """Have the permits of another worker."""
+        desk = lender.open(self.model.post(lambda text: loan.take(text)))  # noqa: PLW0108 - made at the same time
+        loan = Loan(self.model.post(desk.take), tuple(self._owned))
+        self.limit.use(loan)
+
     def _wake(self) -> None:
         if not self._planned:
             self._planned = True
@@ -217,7 +231,7 @@ class _Worker:
 
     def _start(self) -> None:
         self._planned = False
-        while self.guard.opens and self.limit.try_acquire():
+        while self.guard.breaker.passes and self.limit.try_acquire():
             self.model.spawn(self._trigger())
 
     async def _trigger(self) -> None:
@@ -230,7 +244,7 @@ class _Worker:
 
     async def _poll(self) -> None:
         while True:
-            await self.model.clock.sleep(timedelta(milliseconds=POLL_MS))
+            await self.model.clock.sleep(timedelta(milliseconds=POLL_MS - self.model.scheduler.now % POLL_MS))
             began = self.model.clock.monotonic()
             with suppress(AirflowUnavailable):
                 await self._reading.list_ended(["dag"], START)
@@ -268,10 +282,14 @@ class Model:
     def run(self, seconds: int, *, warm_up: int = 0) -> Load:
         """Let so much time pass, after the warm-up."""
         workers, total, fixed = self._options
+        crew: list[_Worker] = []
         with as_running_loop():
             for index in range(workers):
                 owned = frozenset(range(index, self.partitions, workers))
-                _Worker(self, owned, fixed * workers if fixed else total, fixed)
+                crew.append(_Worker(self, owned, total, fixed))
+            lender = Lender(crew[0].limit)
+            for worker in crew[1:]:
+                worker.borrow(lender)
             self._until(warm_up * 1000)
             self.load = Load(seconds)
             self._until((warm_up + seconds) * 1000)
@@ -279,6 +297,10 @@ class Model:
 
     def spawn(self, coroutine: Any) -> None:
         self.scheduler.spawn(None, coroutine)  # type: ignore[arg-type]
+
+    def post(self, take: Callable[[str], None]) -> Callable[[str], None]:
+        """A way for messages, in order."""
+        return lambda text: self.scheduler.after(LINK_MS, None, partial(take, text))
 
     def note(self, seconds: float, worked: bool) -> None:
         """A trigger has ended."""
@@ -300,27 +322,29 @@ class Model:
             event[1]()
 
 
-def best_fixed(shape: Shape, numbers: Sequence[int], seconds: int = 60) -> float:
-    """The best throughput of a fixed number in flight."""
-    return max(Model(shape, fixed=number).run(seconds).per_second for number in numbers)
+def best_fixed(shape: Shape, numbers: Sequence[int], seconds: int = 60, *, workers: int = 1) -> float:
+    """The best throughput of a fixed number in flight, of all workers together."""
+    return max(Model(shape, fixed=number, workers=workers).run(seconds).per_second for number in numbers)
 
 
 def main() -> None:
     """Print what fixed numbers and the limit that learns come to, with one worker and with three."""
     logging.disable(logging.CRITICAL)
-    print("| Server | In flight | Triggers a second | p99 ms | Failures |\n|---|---|---|---|---|")
+    print("| Server | Workers, in flight | Triggers a second | p99 ms | Failures |\n|---|---|---|---|---|")
     for name, shape in SHAPES.items():
         total, numbers = (24, [1, 4, 12, 16]) if name == "scaled out" else (8, [1, 2, 4, 8])
         seconds = 30 if name == "scaled out" else 180
-        for fixed in numbers:
-            _print_row(name, f"fixed: {fixed}", Model(shape, total=total, fixed=fixed).run(30))
         for workers in (1, 3):
+            for fixed in numbers:
+                load = Model(shape, workers=workers, total=total, fixed=fixed).run(60)
+                _print_row(name, f"{workers}, fixed: {fixed}", load)
             load = Model(shape, total=total, workers=workers).run(seconds, warm_up=60)
-            _print_row(name, f"learned, {workers} worker{'s' if workers > 1 else ''}", load)
+            _print_row(name, f"{workers}, learned", load)
 
 
 def _print_row(server: str, name: str, load: Load) -> None:
-    figures = f"{load.per_second:.1f} | {load.p99_ms:.0f} | {load.failures}"
+    p99 = f"{load.p99_ms:.0f}" if len(load.latencies) > 1 else "-"
+    figures = f"{load.per_second:.1f} | {p99} | {load.failures}"
     print(f"| {server} | {name} | {figures} |", flush=True)
 
 

@@ -79,11 +79,10 @@ async def test_a_read_waits_for_a_permit_and_a_trigger_behind_it(door):
     read = asyncio.create_task(door.guard.reading.get("probe", "x"))
     await asyncio.sleep(0)
     assert door.airflow.count("get") == 0
-    assert not door.guard.opens
     door.limit.release()
-    assert not door.guard.opens  # it is the reader's turn
+    assert not door.limit.try_acquire()  # it is the reader's turn
     await read
-    assert door.guard.opens
+    assert door.limit.try_acquire()
 
 
 async def test_a_try_that_looks_a_run_up_needs_no_second_permit(door):
@@ -95,7 +94,7 @@ async def test_an_outage_lets_nothing_through_until_airflow_is_well(door):
     await door.go_down()
     await door.until(BreakerState.OPEN)
     asked = len(door.airflow.calls)
-    assert not door.guard.opens
+    assert not door.breaker.passes
     assert isinstance(await door.guard.starting.trigger("probe", "x", {}), TurnedAway)
     with pytest.raises(AirflowUnavailable, match="Airflow is down"):
         await door.guard.reading.get("probe", "x")
@@ -103,7 +102,7 @@ async def test_an_outage_lets_nothing_through_until_airflow_is_well(door):
     door.airflow.down = None
     await door.until(BreakerState.HALF_OPEN)
     assert door.woken
-    assert door.limit.limit == 1
+    assert door.limit.own.number == 1
     assert isinstance(await door.trigger(), Created)
     assert door.breaker.state is BreakerState.CLOSED
 
@@ -138,12 +137,12 @@ async def test_since_when_it_is_down_is_told_while_it_is(door):
 
 
 async def test_after_an_outage_it_begins_with_one_request(door):
-    door.limit.gradient._number = 8
+    door.limit.own.gradient._number = 8
     await door.go_down()
     await door.until(BreakerState.OPEN)
     door.airflow.down = None
     await door.until(BreakerState.HALF_OPEN)
-    assert door.limit.limit == 1
+    assert door.limit.own.number == 1
 
 
 async def test_a_dag_that_always_fails_stops_only_itself(door):
@@ -174,23 +173,23 @@ async def test_reads_that_fail_open_it_too(door):
 
 
 async def test_a_failure_of_many_in_flight_lowers_the_limit_and_the_same_again_does_not(door):
-    door.limit.gradient._number = 8
+    door.limit.own.gradient._number = 8
     await door.trigger(answer=Uncertain("503"))
-    assert door.limit.limit == 4
+    assert door.limit.own.number == 4
     await door.trigger(answer=Uncertain("503"))
-    assert door.limit.limit == 4
+    assert door.limit.own.number == 4
     await door.trigger()
     await door.trigger(answer=TurnedAway("429"))
-    assert door.limit.limit == 2
+    assert door.limit.own.number == 2
 
 
 async def test_only_runs_that_were_created_under_a_full_limit_tell_of_it(door):
-    samples = door.limit.gradient._samples
+    samples = door.limit.own.gradient._samples
     await door.trigger()
     assert len(samples) == 1
     await door.trigger(answer=DagMissing("404"))
     assert len(samples) == 1
-    door.limit.gradient._number = 8
+    door.limit.own.gradient._number = 8
     await door.trigger()
     assert len(samples) == 1
 

@@ -451,7 +451,7 @@ async def test_the_worker_itself(bench):
             "in_flight": 0,
             "limit": 1,
             "bound": 8,
-            "in_turns": False,
+            "lender": None,
             "breaker": "closed",
             "breaker_why": None,
             "runs": {"probe": 3},

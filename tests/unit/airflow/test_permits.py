@@ -1,0 +1,162 @@
+"""The same for permits that a worker has itself and for those that another one lends."""
+
+import pytest
+
+from streamapp.airflow.lending import Lender, Loan
+from streamapp.airflow.limit import Limit
+from streamapp.airflow.permits import Ask
+from tests.support.manual_clock import ManualClock
+
+
+class Bench:
+    """Permits, and who asks for them."""
+
+    def __init__(self, *, lent):
+        self.limit = Limit(8, ManualClock())
+        self.limit.own.gradient._number = 2
+        self.post = []
+        self.asks = []
+        self.granted = []
+        self.source = self.limit.own
+        if lent:
+            self.lender = Lender(self.limit)
+            self.desk = self.lender.open(lambda text: self.post.append((self.loan.take, text)))
+            self.loan = self.source = Loan(lambda text: self.post.append((self.desk.take, text)), (1, 2))
+            self.deliver()
+
+    def ask(self, name, *, reading=False):
+        ask = Ask(reading, lambda: self.granted.append(name))
+        self.asks.append(ask)
+        if self.source.ask(ask):
+            self.granted.append(name)
+        self.deliver()
+        return ask
+
+    def give_back(self):
+        self.source.give_back()
+        self.deliver()
+
+    def deliver(self):
+        while self.post:
+            take, text = self.post.pop(0)
+            take(text)
+
+
+@pytest.fixture(params=["own", "lent"])
+def bench(request):
+    return Bench(lent=request.param == "lent")
+
+
+@pytest.fixture
+def loan():
+    return Bench(lent=True)
+
+
+def test_there_are_as_many_as_the_number(bench):
+    for name in "abc":
+        bench.ask(name)
+    assert bench.granted == ["a", "b"]
+    assert bench.source.full
+    assert (bench.source.number, bench.limit.own.out) == (2, 2)
+
+
+def test_who_waits_is_served_in_turn_and_who_reads_first(bench):
+    for name, reading in (("a", False), ("b", False), ("c", False), ("d", True), ("e", False)):
+        bench.ask(name, reading=reading)
+    for _ in range(3):
+        bench.give_back()
+    assert bench.granted == ["a", "b", "d", "c", "e"]
+
+
+def test_who_no_longer_waits_is_passed_over(bench):
+    bench.ask("a"), bench.ask("b")
+    gone = bench.ask("c")
+    bench.ask("d")
+    bench.source.withdraw(gone)
+    bench.deliver()
+    bench.give_back()
+    assert bench.granted == ["a", "b", "d"]
+
+
+def test_what_requests_tell_moves_the_number(bench):
+    bench.ask("a")
+    bench.ask("b")
+    bench.source.failed(5.0, again=False)
+    bench.deliver()
+    assert bench.limit.own.number == 1
+    era = bench.limit.own.era
+    bench.give_back()
+    bench.give_back()
+    bench.ask("c")
+    bench.source.sample(0.02, era - 1)  # began under another number
+    bench.source.sample(0.02, bench.source.era)
+    bench.deliver()
+    assert len(bench.limit.own.gradient._samples) == 1
+    bench.limit.own.gradient._number = 4
+    bench.source.restart()
+    bench.deliver()
+    assert bench.limit.own.number == 1
+
+
+def test_a_borrower_and_its_lender_share(loan):
+    mine = Ask(False, lambda: loan.granted.append("mine"))
+    assert loan.limit.own.ask(mine)
+    loan.ask("a")
+    loan.ask("b")
+    assert loan.granted == ["a"]
+    loan.limit.own.give_back()
+    loan.deliver()
+    assert loan.granted == ["a", "b"]
+
+
+def test_the_lender_has_the_borrowers_part_while_it_is_there(loan):
+    loan.limit.share([0, 3], 8)
+    assert loan.limit.own.bound == 4
+    loan.loan.own((1,))
+    loan.deliver()
+    assert loan.limit.own.bound == 3
+    loan.desk.close()
+    assert loan.limit.own.bound == 2
+    assert len(loan.lender) == 0
+
+
+def test_a_borrower_that_is_gone_has_nothing(loan):
+    for name in "abc":
+        loan.ask(name)
+    loan.desk.close()
+    assert loan.limit.own.out == 0
+    assert loan.granted == ["a", "b"]
+
+
+def test_a_lender_that_is_gone_gets_nothing(loan):
+    loan.ask("a")
+    loan.loan.close()
+    loan.source.give_back()
+    assert loan.post == []
+
+
+def test_a_permit_that_crosses_its_withdrawal_goes_back(loan):
+    ask = Ask(False, lambda: loan.granted.append("a"))
+    loan.source.ask(ask)
+    take, text = loan.post.pop(0)
+    take(text)  # granted, and on its way
+    loan.source.withdraw(ask)
+    loan.deliver()
+    assert loan.granted == []
+    assert loan.limit.own.out == 0
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"ask": "x"}', '{"owned": [null]}', '{"sample": []}', "\x00"])
+def test_what_is_no_message_is_an_error(loan, text):
+    with pytest.raises(ValueError, match="validation error"):
+        loan.desk.take(text)
+
+
+def test_a_borrower_cannot_give_back_what_it_has_not(loan):
+    loan.desk.take('{"back": true}')
+    assert loan.limit.own.out == 0
+
+
+def test_a_message_of_a_later_release_is_understood_as_far_as_it_goes(loan):
+    loan.desk.take('{"ask": 7, "colour": "blue"}')
+    assert loan.limit.own.out == 1
