@@ -25,6 +25,7 @@ from confluent_kafka import Producer
 
 from streamapp.core.effects import Identity, Settled
 from streamapp.core.model import Holder, Status, Timings
+from streamapp.settings import Settings
 from streamapp.wire.rows import row_key, row_value
 from tests.support.airflow_api import FakeAirflowProcess
 from tests.support.builders import entry, source
@@ -35,7 +36,10 @@ from tests.support.worker import Worker
 
 PARTITIONS = 4
 EVERY_SECONDS = 0.05
-DEFAULTS = {"session_timeout": "10s", "heartbeat_interval": "3s"}
+DEFAULTS = {
+    name: f"{Settings.model_fields[name].default.total_seconds()}s"
+    for name in ("session_timeout", "heartbeat_interval")
+}
 
 
 def main() -> None:

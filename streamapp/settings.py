@@ -191,7 +191,7 @@ class Settings(BaseModel):
     """The most bytes that value, key and headers of a command's record may have together; else it is rejected."""
     session_timeout: Duration = timedelta(seconds=10)
     """How long a worker may be silent before Kafka gives its partitions to others."""
-    heartbeat_interval: Duration = timedelta(seconds=3)
+    heartbeat_interval: Duration = timedelta(seconds=1)
     """How often a worker tells Kafka that it lives; at most a third of session_timeout."""
 
     standby_replicas: Annotated[int, Field(ge=0, le=100)] = 0

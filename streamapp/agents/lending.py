@@ -208,7 +208,7 @@ class Lending:
 
     async def _have_loan(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         async with _outbox(socket) as send:
-            self._loan = loan = Loan(send, tuple(self._owned))
+            self._loan = loan = Loan(send, tuple(self._owned), self._clock)
             self._alone = False
             self._limit.use(loan)
             log.info("permits are borrowed from %s", self._from, extra={"action": "permits_borrowed"})

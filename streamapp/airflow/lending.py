@@ -3,16 +3,24 @@
 The owner of partition 0 lends. A worker that can't reach it has its own part of the bound, which the lender leaves out.
 """
 
+from collections import deque
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from streamapp.airflow.limit import Limit
 from streamapp.airflow.permits import Ask, Source
+from streamapp.clock import Clock
 
 LENDING_PARTITION = 0
 """Its owner lends: every partition has one owner, and all workers know whose it is."""
+
+KEPT_FOR = timedelta(milliseconds=50)
+"""So long a borrower may use a permit again and again; a worker that waits for one waits for so much longer."""
+SAMPLES = 200
+"""The most that are kept for the next message."""
 
 
 class _Message(BaseModel):
@@ -29,8 +37,8 @@ class Wish(_Message):
     """It wants it no longer."""
     back: bool = False
     """A permit comes back."""
-    sample: float | None = None
-    """Seconds of a trigger."""
+    samples: tuple[float, ...] = ()
+    """Seconds of triggers that began in an era, while all permits were out."""
     era: int = 0
     failed: float | None = None
     """Seconds of a trigger that failed."""
@@ -114,8 +122,8 @@ class Desk:
             ask = self._asks.pop(wish.withdraw, None)
             if ask is not None:
                 self._permits.withdraw(ask)
-        if wish.sample is not None:
-            self._permits.sample(wish.sample, wish.era)
+        for seconds in wish.samples:
+            self._permits.sample(seconds, wish.era)
         if wish.failed is not None:
             self._permits.failed(wish.failed, again=wish.again)
         if wish.restart:
@@ -165,15 +173,22 @@ class Desk:
 class Loan:
     """The borrower's side: a source of permits that another worker has.
 
+    A permit that comes back may be used again at once, for a short while: else each request would cost messages.
+
     Args:
         send: Takes a message for the lender.
         owned: The partitions of this worker.
+        clock: For how long a permit has been lent.
     """
 
-    def __init__(self, send: Callable[[str], None], owned: tuple[int, ...]) -> None:
+    def __init__(self, send: Callable[[str], None], owned: tuple[int, ...], clock: Clock) -> None:
         self._send = send
-        self._asks: dict[int, Ask] = {}
-        self._numbers: dict[Ask, int] = {}
+        self._clock = clock
+        self._waiting: dict[bool, deque[Ask]] = {True: deque(), False: deque()}
+        self._asked: dict[bool, deque[int]] = {True: deque(), False: deque()}
+        """The numbers under which permits were asked for: for reads, and for triggers."""
+        self._lent_at: deque[float] = deque()
+        self._samples: list[float] = []
         self._next = 0
         self._closed = False
         self._last = Grant(ask=0, number=1, bound=1, era=0, full=False)
@@ -211,25 +226,35 @@ class Loan:
 
     def ask(self, ask: Ask) -> bool:
         """Pass it on: the answer comes later."""
-        self._next += 1
-        self._asks[self._next], self._numbers[ask] = ask, self._next
-        self._tell(ask=self._next, reading=ask.reading)
+        waiting, asked = self._waiting[ask.reading], self._asked[ask.reading]
+        waiting.append(ask)
+        if len(asked) < len(waiting):
+            self._next += 1
+            asked.append(self._next)
+            self._tell(ask=self._next, reading=ask.reading)
         return False
 
     def withdraw(self, ask: Ask) -> None:
         """It waits no longer."""
-        number = self._numbers.pop(ask)
-        del self._asks[number]
-        self._tell(withdraw=number)
+        waiting, asked = self._waiting[ask.reading], self._asked[ask.reading]
+        waiting.remove(ask)
+        if len(asked) > len(waiting):
+            self._tell(withdraw=asked.pop())
 
     def give_back(self) -> None:
-        """A permit goes back; once the lender is gone, there is nobody to give it to."""
+        """A permit is free: for the next who waits here, or for other workers.
+
+        Once the lender is gone, there is nobody to give it to.
+        """
+        lent_at = self._lent_at.popleft() if self._lent_at else 0.0
+        if not self._closed and self._clock.monotonic() - lent_at < KEPT_FOR.total_seconds() and self._serve(lent_at):
+            return
         self._tell(back=True)
 
     def sample(self, seconds: float, era: int) -> None:
-        """A trigger was carried out."""
-        if era == self.era:
-            self._tell(sample=seconds, era=era)
+        """A trigger was carried out; it is told with what is told next."""
+        if era == self.era and len(self._samples) < SAMPLES:
+            self._samples.append(seconds)
 
     def failed(self, seconds: float, *, again: bool) -> None:
         """A trigger failed."""
@@ -249,18 +274,29 @@ class Loan:
         Raises:
             ValueError: it is none.
         """
-        self._last = grant = _GRANT.validate_json(text)
-        ask = self._asks.pop(grant.ask, None)
-        if ask is None:  # withdrawn meanwhile
-            self.give_back()
-        else:
-            del self._numbers[ask]
-            ask.granted()
+        grant = _GRANT.validate_json(text)
+        if grant.era != self.era:
+            self._samples.clear()
+        self._last = grant
+        for asked in self._asked.values():
+            if grant.ask in asked:
+                asked.remove(grant.ask)
+        if not self._serve(self._clock.monotonic()):  # nobody waits any more
+            self._tell(back=True)
 
     def close(self) -> None:
         """The lender is gone."""
         self._closed = True
 
+    def _serve(self, lent_at: float) -> bool:
+        for waiting in self._waiting.values():
+            if waiting:
+                self._lent_at.append(lent_at)
+                waiting.popleft().granted()
+                return True
+        return False
+
     def _tell(self, **fields: Any) -> None:
         if not self._closed:
-            self._send(encode(Wish(**fields)))
+            samples, self._samples = tuple(self._samples), []
+            self._send(encode(Wish(**fields, samples=samples, era=self.era)))

@@ -37,7 +37,7 @@ LOOK_BACK = timedelta(minutes=2)
 STOP_AGAIN = timedelta(seconds=2)
 """After a stop that failed: Airflow answers 500 when its scheduler has the run in hand at that moment."""
 
-HINT_PAUSES = tuple(timedelta(milliseconds=pause) for pause in (5, 20, 40, 80, 160, 320, 640))
+HINT_PAUSES = tuple(timedelta(milliseconds=pause) for pause in (2, 8, 20, 40, 80, 160, 320, 640))
 """Before each look that follows a hint: Airflow gives hints before it commits the end."""
 
 

@@ -6,7 +6,7 @@ DAG, served in turn, so that a DAG at its cap never stands in another's way; tho
 by it.
 """
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,14 +17,12 @@ from sortedcontainers import SortedDict
 from streamapp.clock import Clock
 from streamapp.core.effects import Scope
 from streamapp.core.model import Entry, Source, Status
+from streamapp.dispatch.dag_queue import DagQueue, Place
 from streamapp.dispatch.dags import UNKNOWN_CAP
 from streamapp.dispatch.stops import Stops
 
 OVERDUE_AGAIN_AFTER = timedelta(seconds=10)
 """A passed deadline that led to nothing is told again: the clock of the worker that folds it may be behind."""
-
-Place = tuple[int, int]
-"""Partition and offset."""
 
 
 class Phase(Enum):
@@ -73,6 +71,8 @@ class Note:
     """Runs of the DAG that may be outstanding; None: as many as the DAG itself says."""
     phase: Phase
     run_attempt: int
+    came_at: datetime
+    """When its command was taken in."""
     ending: bool
     """Whether it has a verdict that waits for a POST to be settled; settling needs no room for its DAG."""
     deadline: datetime | None = None
@@ -106,7 +106,7 @@ class Ready:
         self._clock = clock
         self._wake = wake
         self._notes: dict[Place, Note] = {}
-        self._queues: OrderedDict[str, deque[Note]] = OrderedDict()
+        self._queues: OrderedDict[str, DagQueue[Note]] = OrderedDict()
         self._outstanding: Counter[str] = Counter()
         self._tried: Counter[str] = Counter()
         """By DAG, how many were tried in vain and wait for the next try."""
@@ -223,9 +223,11 @@ class Ready:
         dag = self._open_dag()
         if dag is None:
             return None
-        note = self._queues[dag][0]
+        queue = self._queues[dag]
+        note = queue.pop()
         self._queues.move_to_end(dag)
-        self._leave_queue(note)
+        if not queue:
+            del self._queues[dag]
         self._move(note, Phase.BUSY)
         note.settling = note.ending
         return note
@@ -265,6 +267,7 @@ class Ready:
             cap=entry.policy.max_in_flight,
             phase=Phase.RUNNING,
             run_attempt=entry.run_attempt,
+            came_at=entry.timings.accepted_at or entry.recorded_at,
             ending=entry.settling,
         )
         self._notes[note.place] = note
@@ -299,11 +302,7 @@ class Ready:
             self._move(note, Phase.STOPPED)
             return
         self._move(note, Phase.QUEUED)
-        queue = self._queues.setdefault(note.dag_id, deque())
-        if note.ending:  # it needs no room for its DAG, so it must not stand behind those that do
-            queue.appendleft(note)
-        else:
-            queue.append(note)
+        self._queues.setdefault(note.dag_id, DagQueue()).append(note)
 
     def _leave_queue(self, note: Note) -> None:
         queue = self._queues[note.dag_id]
@@ -351,15 +350,15 @@ class Ready:
 
     def _open_dag(self) -> str | None:
         for dag, queue in tuple(self._queues.items()):
-            while queue and self._overdue(queue[0]):
-                self._set_aside(queue[0])
-            if queue and (queue[0].ending or self._outstanding[dag] < self._cap(queue[0])):
+            while queue and self._overdue(queue.head):
+                self._set_aside(queue.head)
+            if queue and (queue.head.ending or self._outstanding[dag] < self._cap(queue.head)):
                 return dag
         return None
 
     def _figures_of(self, dag_id: str) -> DagFigures:
-        queue = self._queues.get(dag_id, ())
-        cap = self._cap(queue[0]) if queue else self._share_of(self._cap_of(dag_id))
+        queue = self._queues.get(dag_id, DagQueue[Note]())
+        cap = self._cap(queue.head) if queue else self._share_of(self._cap_of(dag_id))
         return DagFigures(queued=len(queue), outstanding=self._outstanding[dag_id], cap=cap)
 
     def _overdue(self, note: Note) -> bool:

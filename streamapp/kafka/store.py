@@ -16,7 +16,7 @@ from rocksdict import WriteBatch
 from streamapp.core.errors import TooLarge, Unsafe
 from streamapp.kafka.audit import Snapshot, digest
 
-BLOCK_CACHE_BYTES = 16 * 2**20
+BLOCK_CACHE_BYTES = 8 * 2**20
 """Per partition; Faust's default of 2 GiB each would fill the machine."""
 WRITE_BUFFER_BYTES = 8 * 2**20
 """Per memtable, of which RocksDB keeps up to three for each partition."""

@@ -221,7 +221,7 @@ class _Worker:
     def borrow(self, lender: Lender) -> None:
         """Have the permits of another worker."""
         desk = lender.open(self.model.post(lambda text: loan.take(text)))  # noqa: PLW0108 - made at the same time
-        loan = Loan(self.model.post(desk.take), tuple(self._owned))
+        loan = Loan(self.model.post(desk.take), tuple(self._owned), self.model.clock)
         self.limit.use(loan)
 
     def _wake(self) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamapp.airflow.lending import Lender, Loan
+from streamapp.airflow.lending import KEPT_FOR, Lender, Loan
 from streamapp.airflow.limit import Limit
 from streamapp.airflow.permits import Ask
 from tests.support.manual_clock import ManualClock
@@ -12,7 +12,8 @@ class Bench:
     """Permits, and who asks for them."""
 
     def __init__(self, *, lent):
-        self.limit = Limit(8, ManualClock())
+        self.clock = ManualClock()
+        self.limit = Limit(8, self.clock)
         self.limit.own.gradient._number = 2
         self.post = []
         self.asks = []
@@ -21,7 +22,7 @@ class Bench:
         if lent:
             self.lender = Lender(self.limit)
             self.desk = self.lender.open(lambda text: self.post.append((self.loan.take, text)))
-            self.loan = self.source = Loan(lambda text: self.post.append((self.desk.take, text)), (1, 2))
+            self.loan = self.source = Loan(lambda text: self.post.append((self.desk.take, text)), (1, 2), self.clock)
             self.deliver()
 
     def ask(self, name, *, reading=False):
@@ -33,6 +34,7 @@ class Bench:
         return ask
 
     def give_back(self):
+        self.clock.advance(KEPT_FOR)
         self.source.give_back()
         self.deliver()
 
@@ -90,7 +92,7 @@ def test_what_requests_tell_moves_the_number(bench):
     bench.ask("c")
     bench.source.sample(0.02, era - 1)  # began under another number
     bench.source.sample(0.02, bench.source.era)
-    bench.deliver()
+    bench.give_back()  # a borrower tells it with its next message
     assert len(bench.limit.own.gradient._samples) == 1
     bench.limit.own.gradient._number = 4
     bench.source.restart()
@@ -107,6 +109,40 @@ def test_a_borrower_and_its_lender_share(loan):
     loan.limit.own.give_back()
     loan.deliver()
     assert loan.granted == ["a", "b"]
+
+
+def test_a_borrower_uses_a_permit_again_for_a_while_and_then_it_is_others_turn(loan):
+    loan.limit.own.gradient._number = 1
+    loan.ask("a")
+    loan.ask("b")
+    other = Ask(False, lambda: loan.granted.append("other"))
+    assert not loan.limit.own.ask(other)
+    loan.source.give_back()
+    assert (loan.granted, loan.post) == (["a", "b"], [])  # without a message
+    loan.ask("c")
+    loan.give_back()  # it was lent for long enough
+    assert loan.granted == ["a", "b", "c"]  # `b` had been asked for before `other`
+    loan.give_back()
+    assert loan.granted == ["a", "b", "c", "other"]
+
+
+def test_a_permit_that_nobody_here_waits_for_goes_back_at_once(loan):
+    loan.ask("a")
+    loan.source.give_back()
+    loan.deliver()
+    assert loan.limit.own.out == 0
+
+
+def test_what_was_asked_for_and_served_meanwhile_goes_back(loan):
+    loan.ask("a")
+    loan.ask("b")
+    loan.ask("c")
+    loan.source.give_back()  # serves `c`
+    loan.source.give_back()
+    loan.source.give_back()
+    loan.deliver()
+    assert loan.granted == ["a", "b", "c"]
+    assert loan.limit.own.out == 0
 
 
 def test_the_lender_has_the_borrowers_part_while_it_is_there(loan):
@@ -146,7 +182,7 @@ def test_a_permit_that_crosses_its_withdrawal_goes_back(loan):
     assert loan.limit.own.out == 0
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"ask": "x"}', '{"owned": [null]}', '{"sample": []}', "\x00"])
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"ask": "x"}', '{"owned": [null]}', '{"samples": 1}', "\x00"])
 def test_what_is_no_message_is_an_error(loan, text):
     with pytest.raises(ValueError, match="validation error"):
         loan.desk.take(text)
