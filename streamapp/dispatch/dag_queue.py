@@ -2,7 +2,7 @@
 
 Two orders are followed in turn: who has waited longest to be served, and whose command came first. In turn alone, a
 key with a thousand commands behind it is served as seldom as one with a single command, and is left over at the end,
-when it can't be hurried any more: only one of its runs goes at a time. By age alone, such keys would hold up all others.
+when it can't be hurried any more, as its runs go one at a time. By age alone, such keys would hold up all others.
 """
 
 from collections import OrderedDict
