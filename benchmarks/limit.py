@@ -25,7 +25,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import mean, quantiles
 
-import aiohttp
 import httpx
 from aiohttp import web
 from pydantic import SecretStr
@@ -110,9 +109,7 @@ class Worker:
         if fixed is not None:
             self.limit.own.gradient = Fixed(fixed)
         self._guard = Guard(self._airflow, self.limit, Breaker(), self._clock, self._room.set)
-        self.lending = Lending(
-            self.limit, settings, self._clock, lender=lambda: crew.lender, session=lambda: crew.session
-        )
+        self.lending = Lending(self.limit, settings, self._clock, lender=lambda: crew.lender)
 
     @asynccontextmanager
     async def at_the_web(self) -> AsyncIterator[str]:
@@ -187,12 +184,11 @@ class Crew:
     def __init__(self, load: Load) -> None:
         self.load = load
         self.lender: str | None = None
-        self.session: aiohttp.ClientSession
 
     async def run(self, url: str, *, workers: int, fixed: int | None, seconds: float) -> int:
         """Warm up for so many seconds, and trigger as long again; answers how many failures the warm-up had."""
         clock, load = SystemClock(), self.load
-        async with aiohttp.ClientSession() as self.session, AsyncExitStack() as stack:
+        async with AsyncExitStack() as stack:
             crew = [Worker(url, frozenset(range(n, PARTITIONS, workers)), self, fixed) for n in range(workers)]
             addresses = [await stack.enter_async_context(worker.at_the_web()) for worker in crew]
             self.lender = addresses[0]

@@ -150,7 +150,6 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
         settings,
         clock,
         lender=lambda: lending.lender_of(app),
-        session=lambda: app.http_client,
     )
     parts.share = permits.share
 

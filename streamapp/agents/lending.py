@@ -56,7 +56,6 @@ class Lending:
         settings: Of this installation.
         clock: For pauses.
         lender: The address of the worker that lends; None while that isn't known.
-        session: Gives the HTTP client; called within the loop.
     """
 
     def __init__(
@@ -66,13 +65,11 @@ class Lending:
         clock: Clock,
         *,
         lender: Callable[[], str | None],
-        session: Callable[[], aiohttp.ClientSession],
     ) -> None:
         self._limit = limit
         self._settings = settings
         self._clock = clock
         self._where = lender
-        self._session = session
         self._lender = Lender(limit)
         self._owned: frozenset[int] = frozenset()
         self._from: str | None = None
@@ -108,12 +105,13 @@ class Lending:
 
     async def run(self) -> None:
         """Borrow from whoever lends; for ever."""
-        while True:
-            self._changed.clear()
-            if self._from is None:
-                await self._changed.wait()
-            else:
-                await self._borrow(self._from)
+        async with aiohttp.ClientSession() as session:  # Faust closes its own before it stops this
+            while True:
+                self._changed.clear()
+                if self._from is None:
+                    await self._changed.wait()
+                else:
+                    await self._borrow(session, self._from)
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """Lend to one worker, until it goes."""
@@ -157,11 +155,11 @@ class Lending:
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
-    async def _borrow(self, where: str) -> None:
+    async def _borrow(self, session: aiohttp.ClientSession, where: str) -> None:
         """Borrow from a worker, until another one lends."""
         until = self._clock.monotonic() + GRACE.total_seconds()
         while not self._changed.is_set():
-            problem, borrowed = await self._connect(where)
+            problem, borrowed = await self._connect(session, where)
             if self._changed.is_set():
                 return
             patient = self._clock.monotonic() < until
@@ -184,11 +182,11 @@ class Lending:
             self._limit.own.restart()
             self._limit.use(self._limit.own)
 
-    async def _connect(self, where: str) -> tuple[str, bool]:
+    async def _connect(self, session: aiohttp.ClientSession, where: str) -> tuple[str, bool]:
         """What came in the way, and whether something was borrowed before that."""
         try:
             async with asyncio.timeout(CONNECT.total_seconds()):
-                socket = await self._session().ws_connect(
+                socket = await session.ws_connect(
                     where.rstrip("/") + PATH,
                     heartbeat=HEARTBEAT.total_seconds(),
                     max_msg_size=LONGEST,

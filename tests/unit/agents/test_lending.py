@@ -27,9 +27,7 @@ class Member:
         self.limit = Limit(total, self.clock)
         self.limit.own.gradient._number = total
         settings = Settings(airflow_username="admin", airflow_password=SecretStr(password))
-        self.lending = Lending(
-            self.limit, settings, self.clock, lender=lambda: crew.lender, session=lambda: crew.session
-        )
+        self.lending = Lending(self.limit, settings, self.clock, lender=lambda: crew.lender)
         app = web.Application()
         app.router.add_get(PATH, self.lending.serve)
         app.on_shutdown.append(self.lending.close)
