@@ -171,6 +171,7 @@ class Worker:
             is_next=self.gaps.expects,
             caught_up=lambda: self.gaps.caught_up,
             may_start=lambda: self.lease.check("starting a run"),
+            share=limit.share,
             ready_limit=READY_LIMIT,
             later_limit=LATER_LIMIT,
             folds_limit=FOLDS_LIMIT,

@@ -7,7 +7,15 @@ import pytest
 
 from streamapp.airflow.port import DagRunState
 from streamapp.core.model import Entry, Outcome, Policy, Reason, RunState, Source, Status, Timings
-from streamapp.dispatch.follow import LOOK_BACK, OVERLAP, OVERLAP_EVERY, SHORT_OVERLAP, STOP_AGAIN, Follower
+from streamapp.dispatch.follow import (
+    HINT_PAUSES,
+    LOOK_BACK,
+    OVERLAP,
+    OVERLAP_EVERY,
+    SHORT_OVERLAP,
+    STOP_AGAIN,
+    Follower,
+)
 from streamapp.dispatch.reconcile import Reconciler
 from tests.support.manual_clock import START, ManualClock
 from tests.support.memory_airflow import MemoryAirflow
@@ -618,7 +626,7 @@ async def test_a_false_hint_costs_a_few_requests_and_decides_nothing(world, hint
     for _ in range(50):
         world.follower.hint("probe", run_id(1))
     await pass_time(world, 5000)
-    assert world.airflow.count("list_ended") == 7
+    assert world.airflow.count("list_ended") == len(HINT_PAUSES)
     assert world.reported == []
 
 
