@@ -43,6 +43,7 @@ test: install fetch ## Run the tests, three at a time; JOBS=1: one by one
 simulate: install ## Run 10,000 schedules in virtual time; SEEDS=50000 or 17..99: others; SEED=17: see one
 	@$(if $(SEED)$(SEEDS),$(BIN)/python -m tests.simulator $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)),$(BIN)/pytest tests/simulator)
 
+chaos: JOBS = 5
 chaos: install fetch ## Kill, freeze and sabotage workers; MINUTES=30: all faults for so long
 	@$(if $(MINUTES),$(BIN)/python -m tests.support.chaos --minutes $(MINUTES),$(BIN)/pytest $(TOGETHER) tests/chaos $(OUTAGES))
 

@@ -5,10 +5,10 @@ from collections.abc import Collection
 from types import TracebackType
 from typing import Any, Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from streamapp.cli.parts import registry_of
-from streamapp.core.errors import Unavailable
+from streamapp.cli.scan import open_reader
 from streamapp.core.model import Outcome
 from streamapp.kafka import topics
 from streamapp.settings import Settings
@@ -34,21 +34,9 @@ class Results:
 
     async def __aenter__(self) -> Self:
         """Raises `Unavailable` when Kafka does not answer or the topic does not exist."""
-        found = (await topics.describe(self._settings)).get("results")
-        if found is None:
-            raise Unavailable(
-                f"the topic {self._settings.results_topic} does not exist; run `streamapp topics --create`"
-            )
-        numbers = range(found.partitions) if self._partitions is None else sorted(self._partitions)
-        partitions = [TopicPartition(found.name, number) for number in numbers]
-        self._consumer = AIOKafkaConsumer(
-            **topics.client_arguments(self._settings),
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            request_timeout_ms=15_000,
-        )
+        self._consumer, everything = await open_reader(self._settings, "results")
+        partitions = [one for one in everything if self._partitions is None or one.partition in self._partitions]
         try:
-            await topics.start(self._consumer, self._settings)
             with topics.answering(self._settings):
                 self._consumer.assign(partitions)
                 self._ends = await self._consumer.end_offsets(partitions)

@@ -37,7 +37,7 @@ class Topic:
         """
         self._settings = settings
         self._role = role
-        self.name = next(topic.name for topic in topics.expected(settings) if topic.role == role)
+        self.name = _name(settings, role)
         self.starts: Offsets = {}
         """The first offset that each partition still has."""
         self.ends: Offsets = {}
@@ -45,21 +45,9 @@ class Topic:
 
     async def __aenter__(self) -> Self:
         """Raises `Unavailable` when Kafka does not answer or the topic does not exist."""
-        found = (await topics.describe(self._settings)).get(self._role)
-        if found is None:
-            raise Unavailable(f"the topic {self.name} does not exist; run `streamapp topics --create`")
-        headers.install()
-        self._consumer = AIOKafkaConsumer(
-            **topics.client_arguments(self._settings),
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",  # what is deleted meanwhile is passed over, and nothing else
-            request_timeout_ms=15_000,
-        )
+        self._consumer, partitions = await open_reader(self._settings, self._role)
         try:
-            await topics.start(self._consumer, self._settings)
             with topics.answering(self._settings):
-                partitions = [TopicPartition(self.name, number) for number in range(found.partitions)]
                 self.starts = _numbers(await self._consumer.beginning_offsets(partitions))
                 self.ends = _numbers(await self._consumer.end_offsets(partitions))
         except BaseException:
@@ -125,6 +113,35 @@ class Topic:
                 if record.offset in wanted:
                     picked[record.offset] = record
         return picked
+
+
+async def open_reader(settings: Settings, role: str) -> tuple[AIOKafkaConsumer, list[TopicPartition]]:
+    """A consumer without a group, to be stopped, and all partitions of a topic.
+
+    Raises:
+        Unavailable: Kafka does not answer, or the topic does not exist.
+    """
+    found = (await topics.describe(settings)).get(role)
+    if found is None:
+        raise Unavailable(f"the topic {_name(settings, role)} does not exist; run `streamapp topics --create`")
+    headers.install()
+    consumer = AIOKafkaConsumer(
+        **topics.client_arguments(settings),
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",  # what is deleted meanwhile is passed over, and nothing else
+        request_timeout_ms=15_000,
+    )
+    try:
+        await topics.start(consumer, settings)
+    except BaseException:
+        await consumer.stop()
+        raise
+    return consumer, [TopicPartition(found.name, number) for number in range(found.partitions)]
+
+
+def _name(settings: Settings, role: str) -> str:
+    return next(topic.name for topic in topics.expected(settings) if topic.role == role)
 
 
 def progress_hidden(length: int) -> bool:
