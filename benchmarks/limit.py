@@ -1,13 +1,14 @@
 """Measures the limit of requests in flight on real Airflows. Reads: Airflows of its own. Writes: stdout, plots.
 
-    python -m benchmarks.limit [--databases postgres sqlite] [--seconds 40] [--fixed 1 2 4 8] [--workers 1 3]
-                               [--at-work] [--plots FOLDER]
+    python -m benchmarks.limit [--databases postgres sqlite] [--fixed 1 2 4] [--workers 1 3] [--at-work]
+                               [--rounds 6] [--seconds 10] [--warm-up 60] [--plots FOLDER]
 
-A backlog without end is triggered for as long to warm up, and then for so many seconds: with fixed numbers of requests
-in flight, of all workers together, and with the limit that learns; by one worker and by several, each with its own
-guard, its own polls and its own connections, and with permits that one of them lends to the others. Each row has an
-Airflow of its own, so that none inherits what another one left behind. The DAG is paused, so that its runs stay queued
-and nothing but the API works; with --at-work Airflow runs them meanwhile.
+A backlog without end is triggered with fixed numbers of requests in flight, of all workers together, and with the limit
+that learns; by one worker and by several, each with its own guard, its own polls and its own connections, and with
+permits that one of them lends to the others. They take turns of some seconds before the same Airflow, so that a change
+of the machine's or the database's speed meets all of them; the limit that learns goes alone at first, and its clock
+stands still between its turns. What locks SQLite up has an Airflow of its own. The DAG is paused, so that its runs stay
+queued and nothing but the API works; with --at-work Airflow runs them meanwhile.
 """
 
 import argparse
@@ -18,12 +19,13 @@ import secrets
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import mean, quantiles
+from typing import Self
 
 import httpx
 from aiohttp import web
@@ -58,19 +60,27 @@ class Load:
     latencies: list[float] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
     permits: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    warm_failures: int = 0
 
-    def result(self, name: str, seconds: float, warm_failures: int) -> "Result":
-        """What it came to in so many seconds."""
+    def warmed_up(self) -> None:
+        """Forget all but how much failed."""
+        self.warm_failures, self.seconds = self.failures.total(), 0.0
+        for part in (self.latencies, self.permits, self.failures):
+            part.clear()
+
+    def result(self, name: str) -> "Result":
+        """What it came to."""
         cuts = quantiles(self.latencies, n=100) if len(self.latencies) > 1 else [0.0] * 99
         permits = mean(self.permits) if self.permits else 0.0
         return Result(
             name=name,
-            per_second=len(self.latencies) / seconds,
+            per_second=len(self.latencies) / self.seconds,
             p50_ms=1000 * cuts[49],
             p99_ms=1000 * cuts[98],
             permits=permits,
             failures=Counter(self.failures),
-            warm_failures=warm_failures,
+            warm_failures=self.warm_failures,
         )
 
 
@@ -94,6 +104,27 @@ class Result:
         )
 
 
+class Stopwatch(SystemClock):
+    """A clock that stands still between the turns."""
+
+    def __init__(self) -> None:
+        self._passed = 0.0
+        self._since: float | None = None
+
+    @contextmanager
+    def runs(self) -> Iterator[None]:
+        """It goes on meanwhile."""
+        self._since = super().monotonic()
+        try:
+            yield
+        finally:
+            self._passed, self._since = self.monotonic(), None
+
+    def monotonic(self) -> float:
+        """Seconds of turns."""
+        return self._passed + (0.0 if self._since is None else super().monotonic() - self._since)
+
+
 class Worker:
     """The way of one worker to Airflow, with an endless backlog before it."""
 
@@ -101,7 +132,7 @@ class Worker:
         self._load = crew.load
         self._crew = crew
         self._owned = owned
-        self._clock = SystemClock()
+        self._clock = crew.clock
         settings = Settings(airflow_url=url, airflow_username=USERNAME, airflow_password=SecretStr(PASSWORD))
         self._airflow: ChosenAirflow = connect(settings, self._clock)
         self._room = asyncio.Event()
@@ -109,7 +140,7 @@ class Worker:
         if fixed is not None:
             self.limit.own.gradient = Fixed(fixed)
         self._guard = Guard(self._airflow, self.limit, Breaker(), self._clock, self._room.set)
-        self.lending = Lending(self.limit, settings, self._clock, lender=lambda: crew.lender)
+        self.lending = Lending(self.limit, settings, SystemClock(), lender=lambda: crew.lender)
 
     @asynccontextmanager
     async def at_the_web(self) -> AsyncIterator[str]:
@@ -147,6 +178,10 @@ class Worker:
         await asyncio.gather(*tries)
         for task in others:
             task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Close connections."""
         await self._airflow.close()
 
     async def _try(self, until: float) -> None:
@@ -181,37 +216,65 @@ class Worker:
 class Crew:
     """Workers that share permits."""
 
-    def __init__(self, load: Load) -> None:
-        self.load = load
+    def __init__(self, workers: int, fixed: int | None) -> None:
+        self.name = f"{workers} worker{'s' if workers > 1 else ''}, " + (
+            "learned" if fixed is None else f"fixed: {fixed}"
+        )
+        self.load = Load()
+        self.clock = Stopwatch()
         self.lender: str | None = None
+        self._count = workers
+        self._fixed = fixed
+        self._workers: list[Worker] = []
 
-    async def run(self, url: str, *, workers: int, fixed: int | None, seconds: float) -> int:
-        """Warm up for so many seconds, and trigger as long again; answers how many failures the warm-up had."""
-        clock, load = SystemClock(), self.load
+    @asynccontextmanager
+    async def before(self, url: str) -> AsyncIterator[Self]:
+        """Before an Airflow, ready to begin."""
+        owned = [frozenset(range(number, PARTITIONS, self._count)) for number in range(self._count)]
+        self._workers = [Worker(url, each, self, self._fixed) for each in owned]
         async with AsyncExitStack() as stack:
-            crew = [Worker(url, frozenset(range(n, PARTITIONS, workers)), self, fixed) for n in range(workers)]
-            addresses = [await stack.enter_async_context(worker.at_the_web()) for worker in crew]
-            self.lender = addresses[0]
-            for worker in crew:
+            for worker in self._workers:
+                stack.push_async_callback(worker.close)
+                address = await stack.enter_async_context(worker.at_the_web())
+                self.lender = self.lender or address
+            for worker in self._workers:
                 await worker.join()
-            runs = [asyncio.create_task(worker.run(clock.monotonic() + 2 * seconds)) for worker in crew]
-            await clock.sleep(timedelta(seconds=seconds))
-            warm_failures = load.failures.total()
-            for part in (load.latencies, load.permits, load.failures):
-                part.clear()
-            await asyncio.gather(*runs)
-            return warm_failures
+            yield self
+
+    async def turn(self, seconds: float) -> None:
+        """Trigger for so long."""
+        with self.clock.runs():
+            until = self.clock.monotonic() + seconds
+            await asyncio.gather(*(worker.run(until) for worker in self._workers))
+        self.load.seconds += seconds
+
+    def result(self) -> Result:
+        """What it came to; printed, too."""
+        result = self.load.result(self.name)
+        print(result, flush=True)
+        return result
 
 
-async def measure(url: str, *, workers: int, fixed: int | None, arguments: argparse.Namespace) -> Result:
-    """One load."""
+async def alone(url: str, crew: Crew, arguments: argparse.Namespace) -> list[Result]:
+    """One that would disturb the others."""
     await pause(url, paused=not arguments.at_work)
-    load = Load()
-    warm_failures = await Crew(load).run(url, workers=workers, fixed=fixed, seconds=arguments.seconds)
-    name = f"{workers} worker{'s' if workers > 1 else ''}, " + ("learned" if fixed is None else f"fixed: {fixed}")
-    result = load.result(name, arguments.seconds, warm_failures)
-    print(result, flush=True)
-    return result
+    async with crew.before(url):
+        await crew.turn(arguments.rounds * arguments.seconds)
+    return [crew.result()]
+
+
+async def side_by_side(url: str, crews: Sequence[Crew], arguments: argparse.Namespace) -> list[Result]:
+    """All in turn; the last one learns, and begins."""
+    await pause(url, paused=not arguments.at_work)
+    async with AsyncExitStack() as stack:
+        for crew in crews:
+            await stack.enter_async_context(crew.before(url))
+        await crews[-1].turn(arguments.warm_up)
+        crews[-1].load.warmed_up()
+        for number in range(arguments.rounds):
+            for place in range(len(crews)):
+                await crews[(number + place) % len(crews)].turn(arguments.seconds)
+    return [crew.result() for crew in crews]
 
 
 async def pause(url: str, *, paused: bool) -> None:
@@ -265,15 +328,20 @@ def on_postgres(directory: Path) -> Iterator[str]:
         yield airflow.url
 
 
-def measure_all(start: Callable[[Path], AbstractContextManager[str]], arguments: argparse.Namespace) -> list[Result]:
-    """Every load, one after the other."""
+def measure_all(database: str, arguments: argparse.Namespace) -> list[Result]:
+    """Every load."""
+    start = {"postgres": on_postgres, "sqlite": on_sqlite}[database]
     print("| workers, in flight | triggers a second | p50 ms | p99 ms | permits | failures | while warming up |")
     print("|---|---|---|---|---|---|---|", flush=True)
     results = []
     for workers in arguments.workers:
-        for fixed in (*arguments.fixed, None):
+        harmful = [number for number in arguments.fixed if database == "sqlite" and number > 1]
+        crews = [Crew(workers, number) for number in (*arguments.fixed, None) if number not in harmful]
+        with tempfile.TemporaryDirectory() as folder, start(Path(folder)) as url:
+            results += asyncio.run(side_by_side(url, crews, arguments))
+        for number in harmful if workers == 1 else ():
             with tempfile.TemporaryDirectory() as folder, start(Path(folder)) as url:
-                results.append(asyncio.run(measure(url, workers=workers, fixed=fixed, arguments=arguments)))
+                results += asyncio.run(alone(url, Crew(workers, number), arguments))
     return results
 
 
@@ -285,7 +353,7 @@ def plot(folder: Path, database: str, work: str, results: list[Result]) -> None:
         ("p99", "p99 of a trigger in ms", {one.name: one.p99_ms for one in results}),
     ):
         rows = {name: (figure, figure, figure) for name, figure in figures.items()}
-        text = bars(f"{title}: {database}, {work}", rows, {}, "one run each", colours)
+        text = bars(f"{title}: {database}, {work}", rows, {}, "in turns before the same Airflow", colours)
         (folder / f"limit-{database}-{what}-{work.replace(' ', '-')}.svg").write_text(text)
 
 
@@ -293,8 +361,10 @@ def main() -> None:
     """Measure on each database."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--databases", nargs="+", default=["postgres", "sqlite"], choices=["postgres", "sqlite"])
-    parser.add_argument("--seconds", type=float, default=40)
-    parser.add_argument("--fixed", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--seconds", type=float, default=10, help="of a turn")
+    parser.add_argument("--warm-up", type=float, default=60, help="seconds for the limit that learns")
+    parser.add_argument("--fixed", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 3])
     parser.add_argument("--at-work", action="store_true", help="let Airflow run what is triggered")
     parser.add_argument("--plots", type=Path, help="folder for plots")
@@ -302,8 +372,7 @@ def main() -> None:
     work = "at work" if arguments.at_work else "DAG paused"
     for database in arguments.databases:
         print(f"\n{database}, {work}", flush=True)
-        start = {"postgres": on_postgres, "sqlite": on_sqlite}[database]
-        results = measure_all(start, arguments)
+        results = measure_all(database, arguments)
         if arguments.plots:
             plot(arguments.plots, database, work, results)
 
