@@ -3,21 +3,30 @@
 By Little's law, n requests in flight that take t each make n / t a second. So two latencies, one under each of two
 neighbouring numbers, tell whether one more in flight makes more a second, or only lets all of them wait. One more is
 kept where it does, and one less where it doesn't: the number ends at the smallest that gives full throughput, 1 where
-requests exclude each other, the bound where a server scales. That a ratio of latencies steers a limit is the idea of
+requests exclude each other, the bound where a server scales. In a trial the two numbers alternate, several times a
+second, so that what else Airflow does meets both alike. That a ratio of latencies steers a limit is the idea of
 Netflix's concurrency-limits (`Gradient2Limit`, `VegasLimit`), and before that of TCP Vegas (Brakmo, Peterson 1995).
 Here neighbours are compared, rather than the present with the best ever, since Airflow's own work changes both.
 
 Failures that took long say that even this number is too large.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from statistics import median
 
-WINDOW_SAMPLES = 100
-"""Requests in a decision, at least: a median of fewer follows every hiccup of Airflow's scheduler."""
-WINDOW = timedelta(seconds=1.5)
-"""A decision takes at least as long: hiccups are correlated in time."""
+SLICE = timedelta(milliseconds=400)
+"""Between two changes of the number in a trial, at least."""
+SLICE_REQUESTS = 8
+"""As many times as long as a request takes it is, too: those that were begun under the other number don't count."""
+TRIAL = timedelta(seconds=6)
+"""What a trial takes, at least: Airflow's scheduler and DAG processor have hiccups of a second, every few seconds."""
+TRIAL_SAMPLES = 80
+"""Requests under each of the two numbers, at least."""
+EARLY = timedelta(seconds=2)
+"""A trial ends after as long where one more is of nearly as much use as it can be, or of none."""
+EARLY_PART = 0.7
+"""What it must add then, of what it would add where a server scales."""
 CLEAR_SAMPLES = 3
 """Requests that are enough where they take several times as long: a server that collapses answers few."""
 CLEAR_FACTOR = 3.0
@@ -25,28 +34,67 @@ FINEST = timedelta(milliseconds=5)
 """Shorter latencies count as this: below it nothing is to be won, and their noise is large."""
 WORTH = 0.08
 """What one more in flight must add to the throughput, at most."""
-CHECK_EVERY = (timedelta(seconds=30), timedelta(minutes=2))
+WORTH_PART = 0.4
+"""The same, of what it would add where a server scales."""
+CHECK_EVERY = (timedelta(seconds=30), timedelta(minutes=4))
 """How often one less is tried: Airflow's own work may leave less for requests than before. At first, doubling while it
 was of no use, to at most."""
-STALE_AFTER = timedelta(minutes=1)
-"""Latencies this far apart are not compared."""
-USELESS_FOR = (timedelta(seconds=15), timedelta(minutes=10))
+USELESS_FOR = (timedelta(seconds=30), timedelta(minutes=10))
 """For how long a number that was of no use is not tried again: at first, doubling to at most."""
 HARMFUL_FOR = (timedelta(minutes=10), timedelta(hours=2))
 """The same for a number under which requests failed: on SQLite each trial costs an answer 500."""
 SLOW = timedelta(seconds=2)
 """A failure that took longer is one of too many requests; a defect answers fast. SQLite gives a lock up after 5 s."""
-WORTH_AT_BEST = 0.4
-"""The same as a part of what one more would add where a server scales."""
+RECENT_SAMPLES = 100
+"""Requests of which the usual latency is told, between trials."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Level:
-    """What was measured."""
+@dataclass(slots=True)
+class _Trial:
+    """Two neighbouring numbers, compared."""
 
-    number: int
-    seconds: float
-    at: float
+    fewer: int
+    since: float
+    slice_since: float
+    slice_samples: int = 0
+    seconds: dict[int, list[float]] = field(default_factory=dict)
+    """How long requests took under each of the two."""
+
+    @property
+    def more(self) -> int:
+        """The larger number."""
+        return self.fewer + 1
+
+    @property
+    def gain(self) -> float:
+        """How many times as much a second more in flight make."""
+        fewer, more = (median(self.seconds[number]) for number in (self.fewer, self.more))
+        return self.more / self.fewer * fewer / more
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether requests take so long under the larger number that a few tell."""
+        more = self.seconds[self.more]
+        if len(more) < CLEAR_SAMPLES:
+            return False
+        usual = self.seconds[self.fewer]
+        return median(more) > (median(usual) * CLEAR_FACTOR if usual else SLOW.total_seconds())
+
+    def worth(self, part: float, most: float) -> float:
+        """The gain that it takes."""
+        return 1 + min(most, (self.more / self.fewer - 1) * part)
+
+    def verdict(self, now: float) -> bool | None:
+        """Whether more are worth it; None while that isn't known."""
+        if self.collapsed:
+            return False
+        if min(len(each) for each in self.seconds.values()) < TRIAL_SAMPLES:
+            return None
+        if now - self.since >= TRIAL.total_seconds():
+            return self.gain > self.worth(WORTH_PART, WORTH)
+        if now - self.since >= EARLY.total_seconds():
+            return False if self.gain <= 1 else True if self.gain > self.worth(EARLY_PART, 1.0) else None
+        return None
 
 
 @dataclass(slots=True)
@@ -66,16 +114,16 @@ class Gradient:
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
+        self._level = 1
         self._number = 1
         self._era = 0
-        self._samples: list[float] = []
-        self._since: float | None = None
-        self._compare: _Level | None = None
+        self._trial: _Trial | None = None
+        self._seconds: list[float] = []
         self._check_at = 0.0
         self._check_pause = CHECK_EVERY[0].total_seconds()
         self._barred: dict[int, _Barred] = {}
         self.recent: float | None = None
-        """How long requests took in the last decision, in seconds; None before the first."""
+        """How long requests took lately, in seconds; None before the first trial."""
         self.before: float | None = None
         """How long they took under the number that was compared last."""
 
@@ -98,20 +146,23 @@ class Gradient:
         """Go on with another bound."""
         if bound != self._bound:
             self._bound = bound
-            self._go(self._number)
+            self._settle(self._level)
 
     def restart(self) -> None:
         """Begin with one again, after an outage; what failed then says nothing of any number."""
         self._barred.clear()
-        self._go(1)
+        self._check_pause = CHECK_EVERY[0].total_seconds()
+        self._settle(1)
 
     def sample(self, seconds: float, now: float) -> None:
         """A request was carried out that had begun in this era, with as many in flight as may be."""
-        if self._since is None:
-            self._since = now - seconds
-        self._samples.append(max(seconds, FINEST.total_seconds()))
-        if self._enough(now):
-            self._decide(_Level(self.number, median(self._samples), now))
+        seconds = max(seconds, FINEST.total_seconds())
+        if self._trial is None:
+            self._note(seconds)
+            self._try_another(now)
+        else:
+            self._trial.seconds[self.number].append(seconds)
+            self._go_on(self._trial, seconds, now)
 
     def failed(self, seconds: float, now: float, *, again: bool = False) -> None:
         """A request failed as requests do where there are too many.
@@ -124,68 +175,59 @@ class Gradient:
         slow = seconds > SLOW.total_seconds()
         if again and not slow:
             return
-        if self.number > 1:
-            self._bar(self.number, now, HARMFUL_FOR if slow else USELESS_FOR)
-            self._go(self.number // 2)
+        number = self.number if self._trial is None else self._trial.more
+        if number > 1:
+            self._bar(number, now, HARMFUL_FOR if slow else USELESS_FOR)
+            self._settle(number // 2)
 
     # Inside
 
-    def _enough(self, now: float) -> bool:
-        assert self._since is not None
-        if len(self._samples) >= WINDOW_SAMPLES and now - self._since >= WINDOW.total_seconds():
-            return True
-        if len(self._samples) < CLEAR_SAMPLES:
-            return False
-        clear = SLOW.total_seconds() if self._compare is None else self._compare.seconds * CLEAR_FACTOR
-        return median(self._samples) > clear
+    def _note(self, seconds: float) -> None:
+        self._seconds.append(seconds)
+        if len(self._seconds) >= RECENT_SAMPLES:
+            self.recent, self._seconds = median(self._seconds), []
 
-    def _decide(self, here: _Level) -> None:
-        there, self._compare = self._compare, None
-        self._samples, self._since = [], None
-        self.recent = here.seconds
-        if there is None or here.at - there.at > STALE_AFTER.total_seconds():
-            self._look_around(here)
+    def _try_another(self, now: float) -> None:
+        """One more, or now and then one less."""
+        barred = self._barred.get(self.number + 1)
+        if self.number < self._bound and (barred is None or now >= barred.until):
+            self._begin(self.number, now)
+        elif self.number > 1 and now >= self._check_at:
+            self._begin(self.number - 1, now)
+
+    def _begin(self, fewer: int, now: float) -> None:
+        self._level = self.number
+        self._trial = _Trial(fewer, now, now, seconds={fewer: [], fewer + 1: []})
+        self._era += 1  # what is in flight began before
+
+    def _go_on(self, trial: _Trial, seconds: float, now: float) -> None:
+        verdict = trial.verdict(now)
+        if verdict is not None:
+            self._end(trial, now, worth_it=verdict)
+            return
+        trial.slice_samples += 1
+        long_enough = max(SLICE.total_seconds(), SLICE_REQUESTS * seconds)
+        if trial.slice_samples >= CLEAR_SAMPLES and now - trial.slice_since >= long_enough:
+            trial.slice_since, trial.slice_samples = now, 0
+            self._number = trial.fewer if self._number == trial.more else trial.more
+            self._era += 1
+
+    def _end(self, trial: _Trial, now: float, *, worth_it: bool) -> None:
+        was, level = self._level, trial.more if worth_it else trial.fewer
+        usual = {number: median(each) for number, each in trial.seconds.items() if each}
+        self.recent = usual.get(level)
+        self.before = usual.get(trial.fewer if worth_it else trial.more)
+        if worth_it:
+            self._barred.pop(level, None)
         else:
-            self.before = there.seconds
-            self._choose(there, here)
-
-    def _choose(self, there: _Level, here: _Level) -> None:
-        """The better one of two neighbouring numbers; what is in use is the second."""
-        fewer, more = sorted((there, here), key=lambda level: level.number)
-        if self._gain(fewer, more) <= self._worth(fewer.number, more.number):
-            self._bar(more.number, here.at, HARMFUL_FOR if more.seconds > SLOW.total_seconds() else USELESS_FOR)
-            if here is more:
-                self._go(fewer.number)
-            else:
-                self._check_pause = CHECK_EVERY[0].total_seconds()
-        elif here is more:
-            self._barred.pop(more.number, None)
+            harmful = median(trial.seconds[trial.more]) > SLOW.total_seconds()
+            self._bar(trial.more, now, HARMFUL_FOR if harmful else USELESS_FOR)
+        if level != was:
             self._check_pause = CHECK_EVERY[0].total_seconds()
-            self._check_at = here.at + self._check_pause
-            self._look_around(here)
-        else:
+        elif worth_it:  # one less was tried in vain
             self._check_pause = min(2 * self._check_pause, CHECK_EVERY[1].total_seconds())
-            self._check_at = here.at + self._check_pause
-            self._go(more.number)
-
-    def _look_around(self, here: _Level) -> None:
-        """Try one more, or now and then one less."""
-        barred = self._barred.get(here.number + 1)
-        if here.number < self._bound and (barred is None or here.at >= barred.until):
-            self._go(here.number + 1)
-            self._compare = here
-        elif here.number > 1 and here.at >= self._check_at:
-            self._go(here.number - 1)
-            self._compare = here
-
-    @staticmethod
-    def _gain(fewer: _Level, more: _Level) -> float:
-        """How many times as much a second more in flight make."""
-        return more.number / fewer.number * fewer.seconds / more.seconds
-
-    @staticmethod
-    def _worth(fewer: int, more: int) -> float:
-        return 1 + min(WORTH, (more / fewer - 1) * WORTH_AT_BEST)
+        self._check_at = now + self._check_pause
+        self._settle(level)
 
     def _bar(self, number: int, now: float, pauses: tuple[timedelta, timedelta]) -> None:
         first, longest = (pause.total_seconds() for pause in pauses)
@@ -193,8 +235,8 @@ class Gradient:
         pause = first if before is None else min(max(before.pause * 2, first), max(longest, before.pause))
         self._barred[number] = _Barred(now + pause, pause)
 
-    def _go(self, number: int) -> None:
-        self._number = number
-        self._compare = None
-        self._samples, self._since = [], None
+    def _settle(self, number: int) -> None:
+        self._level = self._number = number
+        self._trial = None
+        self._seconds = []
         self._era += 1

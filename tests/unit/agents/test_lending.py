@@ -25,7 +25,7 @@ class Member:
     def __init__(self, crew, *, total, password):
         self.clock = SystemClock()
         self.limit = Limit(total, self.clock)
-        self.limit.own.gradient._number = total
+        self.limit.own.gradient._settle(total)
         settings = Settings(airflow_username="admin", airflow_password=SecretStr(password))
         self.lending = Lending(self.limit, settings, self.clock, lender=lambda: crew.lender)
         app = web.Application()

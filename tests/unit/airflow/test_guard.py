@@ -137,7 +137,7 @@ async def test_since_when_it_is_down_is_told_while_it_is(door):
 
 
 async def test_after_an_outage_it_begins_with_one_request(door):
-    door.limit.own.gradient._number = 8
+    door.limit.own.gradient._settle(8)
     await door.go_down()
     await door.until(BreakerState.OPEN)
     door.airflow.down = None
@@ -173,7 +173,7 @@ async def test_reads_that_fail_open_it_too(door):
 
 
 async def test_a_failure_of_many_in_flight_lowers_the_limit_and_the_same_again_does_not(door):
-    door.limit.own.gradient._number = 8
+    door.limit.own.gradient._settle(8)
     await door.trigger(answer=Uncertain("503"))
     assert door.limit.own.number == 4
     await door.trigger(answer=Uncertain("503"))
@@ -184,12 +184,13 @@ async def test_a_failure_of_many_in_flight_lowers_the_limit_and_the_same_again_d
 
 
 async def test_only_runs_that_were_created_under_a_full_limit_tell_of_it(door):
-    samples = door.limit.own.gradient._samples
+    samples = []
+    door.limit.own.gradient.sample = lambda seconds, _: samples.append(seconds)
     await door.trigger()
     assert len(samples) == 1
     await door.trigger(answer=DagMissing("404"))
     assert len(samples) == 1
-    door.limit.own.gradient._number = 8
+    door.limit.own.gradient._settle(8)
     await door.trigger()
     assert len(samples) == 1
 

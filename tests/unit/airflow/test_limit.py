@@ -21,7 +21,7 @@ class Settled(Limit):
         self.woken += 1
 
     def settle(self):
-        self.own.gradient._number = self.own.bound
+        self.own.gradient._settle(self.own.bound)
 
 
 def test_it_begins_with_one():

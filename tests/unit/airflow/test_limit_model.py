@@ -41,7 +41,7 @@ def test_one_worker_has_nearly_the_best_throughput_and_short_latencies(name, par
 
 def test_a_server_that_scales_out_is_used_up_to_the_bound():
     shape = SHAPES["scaled out"]
-    load = Model(shape, total=24).run(20, warm_up=50)
+    load = Model(shape, total=24).run(20, warm_up=70)
     assert load.per_second >= 0.95 * best_fixed(shape, [12, 16], 10)
     assert load.p99_ms <= 2 * alone(shape).p99_ms
     assert Model(shape, total=4).run(20, warm_up=20).per_second == pytest.approx(4 * 33.9, rel=0.1)

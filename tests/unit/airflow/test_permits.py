@@ -14,7 +14,7 @@ class Bench:
     def __init__(self, *, lent):
         self.clock = ManualClock()
         self.limit = Limit(8, self.clock)
-        self.limit.own.gradient._number = 2
+        self.limit.own.gradient._settle(2)
         self.post = []
         self.asks = []
         self.granted = []
@@ -90,11 +90,13 @@ def test_what_requests_tell_moves_the_number(bench):
     bench.give_back()
     bench.give_back()
     bench.ask("c")
+    told = []
+    bench.limit.own.gradient.sample = lambda seconds, _: told.append(seconds)
     bench.source.sample(0.02, era - 1)  # began under another number
     bench.source.sample(0.02, bench.source.era)
     bench.give_back()  # a borrower tells it with its next message
-    assert len(bench.limit.own.gradient._samples) == 1
-    bench.limit.own.gradient._number = 4
+    assert told == [0.02]
+    bench.limit.own.gradient._settle(4)
     bench.source.restart()
     bench.deliver()
     assert bench.limit.own.number == 1
@@ -112,7 +114,7 @@ def test_a_borrower_and_its_lender_share(loan):
 
 
 def test_a_borrower_uses_a_permit_again_for_a_while_and_then_it_is_others_turn(loan):
-    loan.limit.own.gradient._number = 1
+    loan.limit.own.gradient._settle(1)
     loan.ask("a")
     loan.ask("b")
     other = Ask(False, lambda: loan.granted.append("other"))
