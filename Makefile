@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 KINDS := $(wildcard $(addprefix tests/,unit properties docs dags contract broker e2e))
 # Most of a test's time is waiting for other programs.
 JOBS ?= 3
-TOGETHER := -n $(JOBS) --dist loadgroup
+TOGETHER = -n $(JOBS) --dist loadgroup
 OUTAGES := tests/e2e/test_chaos.py tests/e2e/test_bad_endings.py
 
 .PHONY: help install fetch up down logs demo test simulate chaos lint types imports check clean

@@ -32,6 +32,8 @@ class Limit:
         self._for_trigger: Ask | None = None
         self._hand: deque[Source] = deque()
         self._out: deque[Source] = deque()
+        """Where the permits of triggers are from that are under way."""
+        self._reads = 0
 
     @property
     def source(self) -> Source:
@@ -41,7 +43,7 @@ class Limit:
     @property
     def in_flight(self) -> int:
         """Requests of this worker that have a permit."""
-        return len(self._out)
+        return len(self._out) + self._reads
 
     def share(self, owned: Collection[int], partitions: int) -> None:
         """Have the part of the total that the owned partitions are of all, rounded down, but at least one.
@@ -106,11 +108,11 @@ class Limit:
     async def reading(self) -> AsyncIterator[None]:
         """A permit for a request that waits for one, before all triggers."""
         source = await self._wait()
-        self._out.append(source)
+        self._reads += 1
         try:
             yield
         finally:
-            self._out.remove(source)
+            self._reads -= 1
             source.give_back()
 
     def _set_bound(self) -> None:

@@ -181,6 +181,17 @@ async def test_another_source_serves_who_waits_and_gets_back_only_its_own():
     assert (limit.own.out, other.out, limit.in_flight) == (0, 0, 0)
 
 
+async def test_a_read_gives_back_where_it_got_although_triggers_have_ended_since():
+    limit, other = Settled(1), Permits(1, ManualClock())
+    async with limit.reading():
+        limit.use(other)
+        assert limit.try_acquire()
+        assert limit.in_flight == 2
+        limit.release()
+        assert (limit.own.out, other.out) == (1, 0)
+    assert (limit.own.out, other.out, limit.in_flight) == (0, 0, 0)
+
+
 async def _read(limit):
     async with limit.reading():
         pass
