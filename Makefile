@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 KINDS := $(wildcard $(addprefix tests/,unit properties docs dags contract broker e2e))
 # Most of a test's time is waiting for other programs.
 JOBS ?= 3
-TOGETHER = -n $(JOBS) --dist loadgroup
+TOGETHER := -n $(JOBS) --dist loadgroup
 OUTAGES := tests/e2e/test_chaos.py tests/e2e/test_bad_endings.py
 
 .PHONY: help install fetch up down logs demo test simulate chaos lint types imports check clean
@@ -43,7 +43,6 @@ test: install fetch ## Run the tests, three at a time; JOBS=1: one by one
 simulate: install ## Run 10,000 schedules in virtual time; SEEDS=50000 or 17..99: others; SEED=17: see one
 	@$(if $(SEED)$(SEEDS),$(BIN)/python -m tests.simulator $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)),$(BIN)/pytest tests/simulator)
 
-chaos: JOBS = 5
 chaos: install fetch ## Kill, freeze and sabotage workers; MINUTES=30: all faults for so long
 	@$(if $(MINUTES),$(BIN)/python -m tests.support.chaos --minutes $(MINUTES),$(BIN)/pytest $(TOGETHER) tests/chaos $(OUTAGES))
 

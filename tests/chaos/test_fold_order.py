@@ -61,8 +61,15 @@ def hand_over(installation: Installation, *sabotage: str) -> tuple[Worker, list[
     """Let a second worker join while the first has rows on their way; answer the first, and what was sent."""
     first = installation.worker("first", "slow_changelog", *sabotage)
     first.start()
-    sent = installation.send(*[command(b"k%d" % (n % 40), id=f"c{n}", seconds=0.5) for n in range(80)])
+    sent: list[Draft] = []
+
+    def send_until_it_has_joined() -> None:
+        numbers = range(len(sent), len(sent) + 10)
+        sent.extend(installation.send(*[command(b"k%d" % (n % 40), id=f"c{n}", seconds=0.5) for n in numbers]))
+        assert not first.running or first.log.count("Setting newly assigned partitions") > 1
+
     installation.worker("second").start(wait=False)
+    eventually(send_until_it_has_joined, seconds=60, every_seconds=0.2)
     return first, sent
 
 
