@@ -63,13 +63,13 @@ class Limit:
         before = self._source
         if source is before:
             return
-        self._source = source
-        while self._hand:
-            self._hand.popleft().give_back()
         asks = tuple(self._asks)
         for ask in asks:
             if before is not None:
-                before.withdraw(ask)
+                before.withdraw(ask)  # before anything comes back, which would be given to it
+        self._source = source
+        while self._hand:
+            self._hand.popleft().give_back()
         for ask in asks:
             if source is not None and ask in self._asks and source.ask(ask):
                 ask.granted()

@@ -11,7 +11,8 @@ from streamapp.airflow.limit import Limit
 from tests.support.manual_clock import ManualClock
 
 BOUND = 3
-STEPS = "want decline start end read read_on cancel own nobody lent deliver lender_starts".split()
+STEPS = ["want", "decline", "start", "end", "read", "read_on", "cancel", "own", "nobody", "lent", "deliver"]
+STEPS += ["lender_starts"]
 
 
 class Scene:
@@ -26,7 +27,7 @@ class Scene:
         self.lender = Lender(self.other)
         self.post = []
         self.desk = self.loan = None
-        self.started = self.lent = 0
+        self.started = 0
         self.reads = []
 
     def want(self):
