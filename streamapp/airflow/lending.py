@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict
 
 from streamapp.airflow.limit import Limit
 from streamapp.airflow.permits import Ask, Source
@@ -58,10 +58,6 @@ class Grant(_Message):
     full: bool
     recent: float | None = None
     before: float | None = None
-
-
-_WISH: TypeAdapter[Wish] = TypeAdapter(Wish)
-_GRANT: TypeAdapter[Grant] = TypeAdapter(Grant)
 
 
 def encode(message: Wish | Grant) -> str:
@@ -115,7 +111,7 @@ class Desk:
         Raises:
             ValueError: it is none.
         """
-        wish = _WISH.validate_json(text)
+        wish = Wish.model_validate_json(text)
         if wish.ask is not None:
             self._ask(wish.ask, reading=wish.reading)
         if wish.withdraw is not None:
@@ -274,7 +270,7 @@ class Loan:
         Raises:
             ValueError: it is none.
         """
-        grant = _GRANT.validate_json(text)
+        grant = Grant.model_validate_json(text)
         if grant.era != self.era:
             self._samples.clear()
         self._last = grant

@@ -51,9 +51,6 @@ class DagQueue(Generic[W]):
         yield from self._endings.values()
         yield from self._turns.values()
 
-    def __contains__(self, waiting: W) -> bool:
-        return waiting.place in self._endings or waiting.place in self._turns
-
     @property
     def head(self) -> W:
         """Who is to be served next."""
