@@ -21,6 +21,8 @@ TITLES = {
     "kills": "the dispatcher killed three times",
     "restart": "Airflow's API restarted",
 }
+LONE, CHAINED = "lone_seconds", "chained_seconds"
+"""What a run takes in an idle Airflow; from start to start of runs that Airflow had in a queue."""
 Group = tuple[int, str, str]
 Row = Callable[[Sequence[Line]], str]
 
@@ -72,9 +74,11 @@ class Report:
     def _of(self, kind: str) -> list[Line]:
         return [line for line in self._lines if line["kind"] == kind]
 
-    def _own_seconds(self, repeat: int | None = None) -> float:
-        found = [one for one in self._of("own-time") if repeat is None or one["repeat"] == repeat]
-        return statistics.median(one["lone_seconds"] for one in found) if found else self._own_seconds()
+    def _seconds_of_a_run(self, which: str, repeat: int) -> float:
+        """Of the same repeat, else of all."""
+        found = self._of("own-time")
+        here = [one for one in found if one["repeat"] == repeat] or found
+        return statistics.median(one[which] for one in here)
 
     def _ceiling(self, line: Line) -> float:
         """Of the same repeat, else of all."""
@@ -82,24 +86,24 @@ class Report:
         here = [one for one in same if one["repeat"] == line["repeat"]] or same
         return statistics.median(one["per_minute"] for one in here)
 
-    def _bound(self, line: Line) -> float:
+    def _bound(self, line: Line, which: str = LONE) -> float:
         return bound_seconds(
             line["commands"],
             line["hottest"],
             ceiling_per_minute=self._ceiling(line),
-            own_seconds=self._own_seconds(line["repeat"]),
+            own_seconds=self._seconds_of_a_run(which, line["repeat"]),
         )
 
-    def _ratio(self, line: Line) -> float | None:
-        return self._bound(line) / line["seconds"] if not line["lost"] and line["seconds"] else None
+    def _ratio(self, line: Line, which: str) -> float | None:
+        return self._bound(line, which) / line["seconds"] if not line["lost"] and line["seconds"] else None
 
     def _airflow(self) -> str:
         own = self._of("own-time")
         rows = [
-            ("Airflow's own time for a run (from POST to end), s", [one["lone_seconds"] for one in own], 2),
+            ("Airflow's own time for a run (from POST to end), s", [one[LONE] for one in own], 2),
             (
                 "From start to start when Airflow does queued runs one by one, s",
-                [one["chained_seconds"] for one in own],
+                [one[CHAINED] for one in own],
                 2,
             ),
         ]
@@ -116,7 +120,7 @@ class Report:
         title = f"### {commands} commands, {distribution} keys, {TITLES[faults]}"
         said = f"Median of {runs} runs each (smallest to largest)." if runs > 1 else "One run each."
         head = ["Way", "Commands", "Lost", "Repeated", "Never started", "Overlaps", "Inversions", "Done per minute"]
-        head += ["Share of the bound", "Wait p50, s", "Wait p99, s"] if faults == "none" else []
+        head += ["Share of the bound", "Share of Airflow's own pace", "Wait p50, s", "Wait p99, s"] if faults == "none" else []
         head.append("Answers not 2xx")
         table = _rows(head, (self._row(name, found, faults) for name, found in ways.items()))
         away = [line["away_seconds"] for found in ways.values() for line in found if line.get("away_seconds")]
@@ -131,7 +135,7 @@ class Report:
         cells = [cell([line[count] for line in good], 0) for count in counts]
         cells.append(cell([line["per_minute"] for line in good], 0))
         if faults == "none":
-            cells.append(cell([self._ratio(line) for line in good], 2))
+            cells += [cell([self._ratio(line, which) for line in good], 2) for which in (LONE, CHAINED)]
             cells += [cell([line[wait] for line in good], 1) for wait in ("wait_p50", "wait_p99")]
         cells.append(self._answers(good))
         notes = []

@@ -178,8 +178,10 @@ def _kind(field: FieldInfo) -> str:
     if timedelta in kinds:
         return "duration"
     if int in kinds:
-        least = next((limit.ge for limit in field.metadata if isinstance(limit, Ge)), None)
-        most = next((limit.le for limit in field.metadata if isinstance(limit, Le)), None)
+        inner = [limit for kind in kinds if isinstance(kind, FieldInfo) for limit in kind.metadata]
+        limits = [*field.metadata, *inner]
+        least = next(limit.ge for limit in limits if isinstance(limit, Ge))
+        most = next((limit.le for limit in limits if isinstance(limit, Le)), None)
         return f"number, {least} to {most}" if most is not None else f"number, at least {least}"
     if SecretStr in kinds:
         return "secret"
