@@ -60,13 +60,14 @@ class Load:
     latencies: list[float] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
     permits: list[int] = field(default_factory=list)
-    seconds: float = 0.0
+    rates: list[float] = field(default_factory=list)
+    """Triggers a second, of each turn."""
     warm_failures: int = 0
 
     def warmed_up(self) -> None:
         """Forget all but how much failed."""
-        self.warm_failures, self.seconds = self.failures.total(), 0.0
-        for part in (self.latencies, self.permits, self.failures):
+        self.warm_failures = self.failures.total()
+        for part in (self.latencies, self.permits, self.rates, self.failures):
             part.clear()
 
     def result(self, name: str) -> "Result":
@@ -75,7 +76,9 @@ class Load:
         permits = mean(self.permits) if self.permits else 0.0
         return Result(
             name=name,
-            per_second=len(self.latencies) / self.seconds,
+            per_second=mean(self.rates),
+            lowest=min(self.rates),
+            highest=max(self.rates),
             p50_ms=1000 * cuts[49],
             p99_ms=1000 * cuts[98],
             permits=permits,
@@ -90,6 +93,8 @@ class Result:
 
     name: str
     per_second: float
+    lowest: float
+    highest: float
     p50_ms: float
     p99_ms: float
     permits: float
@@ -98,8 +103,9 @@ class Result:
 
     def __str__(self) -> str:
         failures = ", ".join(f"{count} {what}" for what, count in self.failures.items()) or "none"
+        rate = f"{self.per_second:.1f} ({self.lowest:.1f} to {self.highest:.1f})"
         return (
-            f"| {self.name} | {self.per_second:.1f} | {self.p50_ms:.0f} | {self.p99_ms:.0f} | {self.permits:.1f} "
+            f"| {self.name} | {rate} | {self.p50_ms:.0f} | {self.p99_ms:.0f} | {self.permits:.1f} "
             f"| {failures} | {self.warm_failures} |"
         )
 
@@ -243,10 +249,11 @@ class Crew:
 
     async def turn(self, seconds: float) -> None:
         """Trigger for so long."""
+        before = len(self.load.latencies)
         with self.clock.runs():
             until = self.clock.monotonic() + seconds
             await asyncio.gather(*(worker.run(until) for worker in self._workers))
-        self.load.seconds += seconds
+        self.load.rates.append((len(self.load.latencies) - before) / seconds)
 
     def result(self) -> Result:
         """What it came to; printed, too."""
@@ -349,11 +356,10 @@ def plot(folder: Path, database: str, work: str, results: list[Result]) -> None:
     """Bars of throughput and of the slowest answers."""
     colours = {one.name: "#4e79a7" if "fixed" in one.name else "#59a14f" for one in results}
     for what, title, figures in (
-        ("rate", "Triggers a second", {one.name: one.per_second for one in results}),
-        ("p99", "p99 of a trigger in ms", {one.name: one.p99_ms for one in results}),
+        ("rate", "Triggers a second", {one.name: (one.per_second, one.lowest, one.highest) for one in results}),
+        ("p99", "p99 of a trigger in ms", {one.name: (one.p99_ms, one.p99_ms, one.p99_ms) for one in results}),
     ):
-        rows = {name: (figure, figure, figure) for name, figure in figures.items()}
-        text = bars(f"{title}: {database}, {work}", rows, {}, "in turns before the same Airflow", colours)
+        text = bars(f"{title}: {database}, {work}", figures, {}, "in turns before the same Airflow", colours)
         (folder / f"limit-{database}-{what}-{work.replace(' ', '-')}.svg").write_text(text)
 
 

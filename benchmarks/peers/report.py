@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.peers.judge import Execution, bound_seconds, percentile, spread, unanswered
 from benchmarks.peers.results import Line, Results
+from benchmarks.peers.ways import WAYS
 from benchmarks.plots import bars, colours_of, lines
 from stack.config import ROOT
 
@@ -33,7 +34,7 @@ class Report:
     def __init__(self, found: Iterable[Line]) -> None:
         self._lines = list(found)
         self._groups: defaultdict[Group, defaultdict[str, list[Line]]] = defaultdict(lambda: defaultdict(list))
-        for line in self._of("run"):
+        for line in sorted(self._of("run"), key=_place):
             self._groups[line["of"], line["distribution"], line["faults"]][line["way"]].append(line)
 
     def markdown(self, plots: Sequence[str]) -> str:
@@ -120,14 +121,15 @@ class Report:
         title = f"### {commands} commands, {distribution} keys, {TITLES[faults]}"
         said = f"Median of {runs} runs each (smallest to largest)." if runs > 1 else "One run each."
         head = ["Way", "Commands", "Lost", "Repeated", "Never started", "Overlaps", "Inversions", "Done per minute"]
-        head += ["Share of the bound", "Share of Airflow's own pace", "Wait p50, s", "Wait p99, s"] if faults == "none" else []
+        if faults == "none":
+            head += ["Share of the bound", "Share of Airflow's own pace", "Wait p50, s", "Wait p99, s"]
         head.append("Answers not 2xx")
-        table = _rows(head, (self._row(name, found, faults) for name, found in ways.items()))
+        table = _rows(head, (self._row(name, found, faults, runs) for name, found in ways.items()))
         away = [line["away_seconds"] for found in ways.values() for line in found if line.get("away_seconds")]
         told = [f"Airflow's API was away for {cell(away, 1)} s."] if away else []
         return "\n\n".join([title, " ".join([said, *told]), table])
 
-    def _row(self, name: str, found: list[Line], faults: str) -> list[str]:
+    def _row(self, name: str, found: list[Line], faults: str, runs: int) -> list[str]:
         good = [line for line in found if "error" not in line]
         if not good:
             return [name, f"ended with an error: {found[0]['error']}"]
@@ -139,6 +141,8 @@ class Report:
             cells += [cell([line[wait] for line in good], 1) for wait in ("wait_p50", "wait_p99")]
         cells.append(self._answers(good))
         notes = []
+        if len(found) < runs:
+            notes.append("one run" if len(found) == 1 else f"{len(found)} runs")
         if stuck := sum(line["stuck"] for line in good):
             notes.append(f"Airflow stuck in {stuck} of {len(found)}")
         if unfinished := sum(line["unfinished"] for line in good):
@@ -178,6 +182,13 @@ def cell(values: Sequence[float | None], digits: int) -> str:
         return "-"
     middle, low, high = (f"{value:.{digits}f}" for value in spread(there))
     return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def _place(line: Line) -> tuple[int, bool, int, int]:
+    """The order of tables and of their rows, whatever was run first."""
+    names = [way.name for way in WAYS]
+    way = names.index(line["way"]) if line["way"] in names else len(names)
+    return line["of"], line["distribution"] != "zipf", list(TITLES).index(line["faults"]), way
 
 
 def put(page: str, figures: str) -> str:

@@ -47,10 +47,21 @@ def test_ratio_and_spread(report):
 
 def test_what_lost_commands_has_no_ratio_and_what_hung_says_so(report):
     row = row_of(report.markdown([]), "concurrent-32")
-    assert row[0] == "concurrent-32 (Airflow stuck in 1 of 1, not finished in 1 of 1)"
+    assert row[0] == "concurrent-32 (one run, Airflow stuck in 1 of 1, not finished in 1 of 1)"
     assert row[2] == "27"
     assert row[8] == "-"
     assert row[-1] == "15 (503: 3, no answer: 12)"
+
+
+def test_rows_and_tables_come_in_the_ways_order_whatever_was_run_first():
+    lines = [
+        line("streamapp-1", seconds=40.0, faults="kills"),
+        line("streamapp-1", seconds=40.0),
+        line("loop", seconds=50.0),
+    ]
+    page = Report([{**OWN, "repeat": 0}, {**CEILING, "repeat": 0}, *lines]).markdown([])
+    places = [page.index(text) for text in ("undisturbed", "| loop", "| streamapp-1", "killed three times")]
+    assert places == sorted(places)
 
 
 def test_an_error_is_told(report):
