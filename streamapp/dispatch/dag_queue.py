@@ -25,7 +25,7 @@ class Waiting(Protocol):
 
     @property
     def came_at(self) -> datetime:
-        """When its command was taken in."""
+        """When its command was sent."""
 
     @property
     def ending(self) -> bool:

@@ -72,7 +72,8 @@ class Note:
     phase: Phase
     run_attempt: int
     came_at: datetime
-    """When its command was taken in."""
+    """When its command was sent, says its record, as partitions are taken in one after the other; at the latest when it
+    was taken in, as producers may write any time."""
     ending: bool
     """Whether it has a verdict that waits for a POST to be settled; settling needs no room for its DAG."""
     deadline: datetime | None = None
@@ -267,7 +268,7 @@ class Ready:
             cap=entry.policy.max_in_flight,
             phase=Phase.RUNNING,
             run_attempt=entry.run_attempt,
-            came_at=entry.timings.accepted_at or entry.recorded_at,
+            came_at=min(entry.recorded_at, entry.timings.accepted_at or entry.recorded_at),
             ending=entry.settling,
         )
         self._notes[note.place] = note

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from streamapp.core.model import Status
+from streamapp.core.model import Status, Timings
 from streamapp.dispatch.ready import OVERDUE_AGAIN_AFTER, DagFigures, Phase, Ready
 from tests.support.builders import entry, policy
 from tests.support.manual_clock import START, ManualClock
@@ -55,6 +55,24 @@ def ended(of):
 
 def test_an_empty_index_has_nothing(ready):
     assert (ready.takeable, ready.take(), len(ready), ready.advance()) == (False, None, 0, [])
+
+
+def test_a_partition_that_was_taken_in_later_is_not_behind_the_other(ready):
+    def sent(second, partition, *, taken_in):
+        made = at(second, partition=partition, recorded_at=START + second * SECOND)
+        return replace(made, timings=Timings(accepted_at=START + taken_in * SECOND))
+
+    for second in (4, 2, 3, 5):
+        ready.track(sent(second, 0, taken_in=10))
+    ready.track(sent(1, 1, taken_in=20))
+    assert ready.offsets() == [4, 1, 2, 3, 5], "in turn: who is ready for longest, who was sent first"
+
+
+def test_a_time_of_a_record_that_is_yet_to_come_leaves_the_command_its_age(ready):
+    for offset, (recorded, taken_in) in enumerate(((1, 1), (2, 2), (9999, 0))):
+        made = at(offset, recorded_at=START + recorded * SECOND)
+        ready.track(replace(made, timings=Timings(accepted_at=START + taken_in * SECOND)))
+    assert ready.offsets() == [0, 2, 1]
 
 
 def test_what_is_tracked_can_be_taken_once(ready):
