@@ -230,7 +230,7 @@ def _spoiled_outcome(random: Random, outcome: dict[str, Any]) -> dict[str, Any]:
     ]
     spoiled: dict[str, Any] = outcome | random.choice(changes)
     # Of a command that has ended or will end, this would be the truth.
-    if spoiled["status"] in {"triggered", "run_ended"} and (spoiled["round"], spoiled["attempt"]) == (1, 1):
+    if spoiled["status"] in ("triggered", "run_ended") and (spoiled["round"], spoiled["attempt"]) == (1, 1):
         spoiled["round"] = 3
     return spoiled
 
