@@ -13,7 +13,7 @@ Failures that took long say that even this number is too large.
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from statistics import median
+from statistics import fmean, median
 
 SLICE = timedelta(milliseconds=400)
 """Between two changes of the number in a trial, at least."""
@@ -21,6 +21,10 @@ SLICE_REQUESTS = 8
 """As many times as long as a request takes it is, too: those that were begun under the other number don't count."""
 TRIAL = timedelta(seconds=6)
 """What a trial takes, at least: Airflow's scheduler and DAG processor have hiccups of a second, every few seconds."""
+LONG_TRIAL = timedelta(seconds=18)
+"""The same, where what was seen is so near to what is asked for that chance could decide."""
+NEAR = 0.06
+"""How near that is: about three times as far as two trials under the same conditions differ."""
 TRIAL_SAMPLES = 80
 """Requests under each of the two numbers, at least."""
 EARLY = timedelta(seconds=2)
@@ -37,16 +41,24 @@ WORTH = 0.08
 WORTH_PART = 0.4
 """The same, of what it would add where a server scales."""
 CHECK_EVERY = (timedelta(seconds=30), timedelta(minutes=4))
-"""How often one less is tried: Airflow's own work may leave less for requests than before. At first, doubling while it
+"""How often one less is tried: Airflow's own work may leave less for requests than before. At first, growing while it
 was of no use, to at most."""
 USELESS_FOR = (timedelta(seconds=30), timedelta(minutes=10))
-"""For how long a number that was of no use is not tried again: at first, doubling to at most."""
+"""For how long a number that was of no use is not tried again: at first, growing to at most."""
 HARMFUL_FOR = (timedelta(minutes=10), timedelta(hours=2))
 """The same for a number under which requests failed: on SQLite each trial costs an answer 500."""
+GROWTH = 4
+"""How many times as long the next of these pauses is: while a number is tried, the slowest answers are its answers."""
 SLOW = timedelta(seconds=2)
 """A failure that took longer is one of too many requests; a defect answers fast. SQLite gives a lock up after 5 s."""
 RECENT_SAMPLES = 100
 """Requests of which the usual latency is told, between trials."""
+
+
+def usual(seconds: list[float]) -> float:
+    """How long requests take: the mean without the slowest and the fastest tenth. Chance moves it less than a median."""
+    cut = len(seconds) // 10
+    return fmean(sorted(seconds)[cut : len(seconds) - cut])
 
 
 @dataclass(slots=True)
@@ -68,7 +80,7 @@ class _Trial:
     @property
     def gain(self) -> float:
         """How many times as much a second more in flight make."""
-        fewer, more = (median(self.seconds[number]) for number in (self.fewer, self.more))
+        fewer, more = (usual(self.seconds[number]) for number in (self.fewer, self.more))
         return self.more / self.fewer * fewer / more
 
     @property
@@ -77,8 +89,8 @@ class _Trial:
         more = self.seconds[self.more]
         if len(more) < CLEAR_SAMPLES:
             return False
-        usual = self.seconds[self.fewer]
-        return median(more) > (median(usual) * CLEAR_FACTOR if usual else SLOW.total_seconds())
+        fewer = self.seconds[self.fewer]
+        return median(more) > (median(fewer) * CLEAR_FACTOR if fewer else SLOW.total_seconds())
 
     def worth(self, part: float, most: float) -> float:
         """The gain that it takes."""
@@ -91,7 +103,10 @@ class _Trial:
         if min(len(each) for each in self.seconds.values()) < TRIAL_SAMPLES:
             return None
         if now - self.since >= TRIAL.total_seconds():
-            return self.gain > self.worth(WORTH_PART, WORTH)
+            worth = self.worth(WORTH_PART, WORTH)
+            if abs(self.gain - worth) < NEAR and now - self.since < LONG_TRIAL.total_seconds():
+                return None
+            return self.gain > worth
         if now - self.since >= EARLY.total_seconds():
             return False if self.gain <= 1 else True if self.gain > self.worth(EARLY_PART, 1.0) else None
         return None
@@ -185,7 +200,7 @@ class Gradient:
     def _note(self, seconds: float) -> None:
         self._seconds.append(seconds)
         if len(self._seconds) >= RECENT_SAMPLES:
-            self.recent, self._seconds = median(self._seconds), []
+            self.recent, self._seconds = usual(self._seconds), []
 
     def _try_another(self, now: float) -> None:
         """One more, or now and then one less."""
@@ -214,9 +229,9 @@ class Gradient:
 
     def _end(self, trial: _Trial, now: float, *, worth_it: bool) -> None:
         was, level = self._level, trial.more if worth_it else trial.fewer
-        usual = {number: median(each) for number, each in trial.seconds.items() if each}
-        self.recent = usual.get(level)
-        self.before = usual.get(trial.fewer if worth_it else trial.more)
+        seconds = {number: usual(each) for number, each in trial.seconds.items() if each}
+        self.recent = seconds.get(level)
+        self.before = seconds.get(trial.fewer if worth_it else trial.more)
         if worth_it:
             self._barred.pop(level, None)
         else:
@@ -225,14 +240,14 @@ class Gradient:
         if level != was:
             self._check_pause = CHECK_EVERY[0].total_seconds()
         elif worth_it:  # one less was tried in vain
-            self._check_pause = min(2 * self._check_pause, CHECK_EVERY[1].total_seconds())
+            self._check_pause = min(GROWTH * self._check_pause, CHECK_EVERY[1].total_seconds())
         self._check_at = now + self._check_pause
         self._settle(level)
 
     def _bar(self, number: int, now: float, pauses: tuple[timedelta, timedelta]) -> None:
         first, longest = (pause.total_seconds() for pause in pauses)
         before = self._barred.get(number)
-        pause = first if before is None else min(max(before.pause * 2, first), max(longest, before.pause))
+        pause = first if before is None else min(max(before.pause * GROWTH, first), max(longest, before.pause))
         self._barred[number] = _Barred(now + pause, pause)
 
     def _settle(self, number: int) -> None:
