@@ -7,6 +7,8 @@ KINDS := $(wildcard $(addprefix tests/,unit properties docs dags contract broker
 # Most of a test's time is waiting for other programs.
 JOBS ?= 3
 TOGETHER := -n $(JOBS) --dist loadgroup
+# Workers and brokers are started hundreds of times: without what Python keeps of its modules, each start takes twice as long.
+unexport PYTHONDONTWRITEBYTECODE
 OUTAGES := tests/e2e/test_chaos.py tests/e2e/test_bad_endings.py
 
 .PHONY: help install fetch up down logs demo test simulate chaos lint types imports check clean
@@ -19,7 +21,7 @@ install: $(INSTALLED) ## Make the virtual environment .venv
 $(INSTALLED): pyproject.toml requirements/dev.txt
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install -q "$$(grep '^uv==' requirements/dev.txt)"
-	@$(BIN)/uv pip install -q --python $(BIN)/python -e . -r requirements/dev.txt
+	@$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -e . -r requirements/dev.txt
 	@touch $@
 
 fetch: install ## Fetch Kafka, the schema registry and Airflow 3 and 2
