@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
+import uvloop
+
 from streamapp.agents import (
     control,
     follower,
@@ -104,6 +106,7 @@ def worker_app() -> DurableApp:
         settings = load_settings()
         clock = SystemClock()
         gc.set_threshold(*GC_THRESHOLDS)
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # a tenth less processor time for a command
         check_log_in(settings)
         return create_app(settings, connect(settings, clock), clock)
     except ConfigError as error:
