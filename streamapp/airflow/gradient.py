@@ -56,7 +56,7 @@ RECENT_SAMPLES = 100
 
 
 def usual(seconds: list[float]) -> float:
-    """How long requests take: the mean without the slowest and the fastest tenth. Chance moves it less than a median."""
+    """How long requests take: the mean without the slowest and fastest tenth, which chance moves less than a median."""
     cut = len(seconds) // 10
     return fmean(sorted(seconds)[cut : len(seconds) - cut])
 
