@@ -335,32 +335,30 @@ def on_postgres(directory: Path) -> Iterator[str]:
         yield airflow.url
 
 
-def measure_all(database: str, arguments: argparse.Namespace) -> list[Result]:
-    """Every load."""
+def measure(database: str, workers: int, arguments: argparse.Namespace) -> list[Result]:
+    """Every load, by so many workers."""
     start = {"postgres": on_postgres, "sqlite": on_sqlite}[database]
-    print("| workers, in flight | triggers a second | p50 ms | p99 ms | permits | failures | while warming up |")
-    print("|---|---|---|---|---|---|---|", flush=True)
-    results = []
-    for workers in arguments.workers:
-        harmful = [number for number in arguments.fixed if database == "sqlite" and number > 1]
-        crews = [Crew(workers, number) for number in (*arguments.fixed, None) if number not in harmful]
+    harmful = [number for number in arguments.fixed if database == "sqlite" and number > 1]
+    crews = [Crew(workers, number) for number in (*arguments.fixed, None) if number not in harmful]
+    with tempfile.TemporaryDirectory() as folder, start(Path(folder)) as url:
+        results = asyncio.run(side_by_side(url, crews, arguments))
+    for number in harmful if workers == 1 else ():
         with tempfile.TemporaryDirectory() as folder, start(Path(folder)) as url:
-            results += asyncio.run(side_by_side(url, crews, arguments))
-        for number in harmful if workers == 1 else ():
-            with tempfile.TemporaryDirectory() as folder, start(Path(folder)) as url:
-                results += asyncio.run(alone(url, Crew(workers, number), arguments))
+            results += asyncio.run(alone(url, Crew(workers, number), arguments))
     return results
 
 
-def plot(folder: Path, database: str, work: str, results: list[Result]) -> None:
+def plot(folder: Path, database: str, workers: int, work: str, results: list[Result]) -> None:
     """Bars of throughput and of the slowest answers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    by = f"{workers} worker{'s' if workers > 1 else ''}"
     colours = {one.name: "#4e79a7" if "fixed" in one.name else "#59a14f" for one in results}
     for what, title, figures in (
         ("rate", "Triggers a second", {one.name: (one.per_second, one.lowest, one.highest) for one in results}),
         ("p99", "p99 of a trigger in ms", {one.name: (one.p99_ms, one.p99_ms, one.p99_ms) for one in results}),
     ):
-        text = bars(f"{title}: {database}, {work}", figures, {}, "in turns before the same Airflow", colours)
-        (folder / f"limit-{database}-{what}-{work.replace(' ', '-')}.svg").write_text(text)
+        text = bars(f"{title}: {database}, {by}, {work}", figures, {}, "in turns before the same Airflow", colours)
+        (folder / f"limit-{database}-{what}-{by.replace(' ', '-')}.svg").write_text(text)
 
 
 def main() -> None:
@@ -377,10 +375,13 @@ def main() -> None:
     arguments = parser.parse_args()
     work = "at work" if arguments.at_work else "DAG paused"
     for database in arguments.databases:
-        print(f"\n{database}, {work}", flush=True)
-        results = measure_all(database, arguments)
-        if arguments.plots:
-            plot(arguments.plots, database, work, results)
+        print(f"\n{database}, {work}")
+        print("| workers, in flight | triggers a second | p50 ms | p99 ms | permits | failures | while warming up |")
+        print("|---|---|---|---|---|---|---|", flush=True)
+        for workers in arguments.workers:
+            results = measure(database, workers, arguments)
+            if arguments.plots:
+                plot(arguments.plots, database, workers, work, results)
 
 
 if __name__ == "__main__":
