@@ -9,6 +9,8 @@ JOBS ?= 3
 TOGETHER := -n $(JOBS) --dist loadgroup
 # Workers and brokers are started hundreds of times: without what Python keeps of its modules, each start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
+# Brokers that live for minutes spend most of their processor time on compiling themselves thoroughly.
+test chaos: export JAVA_TOOL_OPTIONS := $(JAVA_TOOL_OPTIONS) -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
 OUTAGES := tests/e2e/test_chaos.py tests/e2e/test_bad_endings.py
 
 .PHONY: help install fetch up down logs demo test simulate chaos lint types imports check clean
