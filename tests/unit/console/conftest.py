@@ -153,8 +153,8 @@ class Bench:
         assert answer.content_type == "text/html"
         return await answer.text()
 
-    async def start(self, session: aiohttp.ClientSession) -> None:
-        """Serve the console."""
+    async def start(self, session: aiohttp.ClientSession, patience: timedelta) -> None:
+        """Serve the console; other workers are given so long for an answer."""
         worker = Worker(
             clock=self.clock,
             membership=lambda: self.member,
@@ -172,7 +172,7 @@ class Bench:
             routes=Routes(None),
         )
         app = web.Application()
-        peers = Peers(lambda: session, patience=timedelta(seconds=0.5))
+        peers = Peers(lambda: session, patience)
         add_routes(app, worker, peers, Html("shop", "http://airflow:8080"))
         self.session = session
         self.server = TestServer(app)
@@ -187,10 +187,10 @@ async def benches() -> AsyncIterator[Callable[..., Any]]:
     started: list[Bench] = []
     async with aiohttp.ClientSession() as session:
 
-        async def make(*partitions: tuple[int, ...]) -> list[Bench]:
+        async def make(*partitions: tuple[int, ...], patience: timedelta = timedelta(seconds=30)) -> list[Bench]:
             for numbers in partitions:
                 bench = Bench(numbers)
-                await bench.start(session)
+                await bench.start(session, patience)
                 started.append(bench)
             workers = {bench.url: bench.numbers for bench in started}
             for bench in started:

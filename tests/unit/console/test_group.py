@@ -1,5 +1,6 @@
 import asyncio
 import socket
+from datetime import timedelta
 
 import pytest
 from aiohttp import web
@@ -30,10 +31,6 @@ async def pair(benches):
 @pytest.fixture
 async def silent():
     """Addresses of workers that are there, and do not answer as they should."""
-    never = asyncio.Event()
-
-    async def wait(_):
-        await never.wait()
 
     async def break_(_):
         raise web.HTTPInternalServerError
@@ -54,14 +51,13 @@ async def silent():
         return web.json_response({"commands": [], "worker": "not the one that was asked"})
 
     servers = []
-    for handler in (wait, break_, nonsense, lie, listing, elsewhere):
+    for handler in (break_, nonsense, lie, listing, elsewhere):
         app = web.Application()
         app.router.add_get("/found", found)
         app.router.add_get("/{any:.*}", handler)
         servers.append(TestServer(app))
         await servers[-1].start_server()
     yield [str(server.make_url("")).rstrip("/") for server in servers]
-    never.set()
     for server in servers:
         await server.close()
 
@@ -147,6 +143,25 @@ async def test_workers_that_do_not_answer_are_named(pair, silent):
         assert away in await one.page("/")
         assert away in await one.page("/workers")
         assert away in await one.page("/commands/nobody", status=503)
+
+
+async def test_a_worker_that_hangs_is_not_waited_for(benches):
+    never = asyncio.Event()
+
+    async def wait(_):
+        await never.wait()
+
+    app = web.Application()
+    app.router.add_get("/{any:.*}", wait)
+    (one,) = await benches((0,), patience=timedelta(seconds=0.5))
+    one.store(at(0, 0, key=b"a"))
+    async with TestServer(app) as server:
+        hanging = str(server.make_url("")).rstrip("/")
+        one.change(workers={one.url: one.numbers, hanging: frozenset({1})})
+        answer = await one.get("/api/v1/commands")
+        assert ids(answer["commands"]) == ["p0o0"]
+        assert answer["incomplete"] == [hanging]
+        never.set()
 
 
 async def test_a_worker_in_a_rebalance_is_named(pair):
