@@ -49,11 +49,12 @@ def test_a_loop_that_turns_is_left_alone():
     assert not ended.is_set()
 
 
-async def test_a_real_loop_that_turns_is_left_alone():
+async def test_a_real_loop_that_turns_is_left_alone(monkeypatch):
+    monkeypatch.setattr(vitals, "LOOP_STUCK_AFTER", timedelta(seconds=1))  # a busy machine may keep it waiting
     ended = threading.Event()
     pulse = Pulse(ended.set)
     pulse.start(asyncio.get_running_loop())
-    for _ in range(50):
+    for _ in range(150):
         await asyncio.to_thread(ended.wait, 0.01)
     pulse.stop()
     assert not ended.is_set()
