@@ -18,7 +18,7 @@ START_WITHIN_SECONDS = 60.0
 END_WITHIN_SECONDS = 30.0
 LOG_LINES = 40
 HTTP = httpx.Client(timeout=5, limits=httpx.Limits(max_keepalive_connections=0))
-"""One for all questions: making one takes 20 ms of processor time. It keeps no connection to a worker that may be killed."""
+"""One for all questions, since making one takes 20 ms of processor time. It keeps no connection: workers are killed."""
 
 
 class Worker:
