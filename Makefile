@@ -6,7 +6,8 @@ INSTALLED := .venv/installed
 KINDS := $(wildcard $(addprefix tests/,unit properties docs dags contract broker e2e))
 # Most of a test's time is waiting for other programs.
 JOBS ?= 3
-TOGETHER := -n $(JOBS) --dist loadgroup
+chaos: JOBS = 4
+TOGETHER = -n $(JOBS) --dist loadgroup
 # Workers and brokers are started hundreds of times: without what Python keeps of its modules, each start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 # Brokers that live for minutes spend most of their processor time on compiling themselves thoroughly.
