@@ -78,7 +78,9 @@ def test_why_a_command_waits(shop: Installation) -> None:
     worker = shop.workers["one"]
 
     def running() -> None:
-        queue = worker.get("/api/v1/keys/slow").json()["queue"]
+        answer = worker.get("/api/v1/keys/slow")
+        assert answer.is_success, answer.text  # it may not have been read yet
+        queue = answer.json()["queue"]
         assert [(fields["command_id"], fields["status"]) for fields in queue] == [
             ("slow-1", "triggered"),
             ("slow-2", "accepted"),
