@@ -1,10 +1,11 @@
 """Measures how fast commands go through everything but Airflow. Reads: a broker of its own. Writes: stdout.
 
-    python -m benchmarks.speed [--commands 10000] [--workers 1 2 4] [--repeats 3]
+    python -m benchmarks.speed [--commands 10000] [--workers 1 2 4] [--repeats 3] [--rate 50]
 
 Real Kafka, real workers; their Airflow answers at once, in their own process (benchmarks/instant_worker.py). Commands
-of many keys and DAGs are sent in one burst, and go all the way: taken in, started, seen to have ended. Broker and
-workers share the processors of this machine: CPU for a command tells more than commands a second.
+of many keys and DAGs are sent in one burst, or at a rate for each worker, and go all the way: taken in, started, seen
+to have ended. Broker and workers share the processors of this machine: CPU for a command tells more than commands a
+second.
 """
 
 import argparse
@@ -35,6 +36,8 @@ DAGS = 200
 """No DAG has more than 16 runs outstanding; many DAGs, and the cap is no bound here."""
 OUTCOMES = 4
 """Of a whole command: accepted, triggered, run_ended, succeeded."""
+SLICE_SECONDS = 0.01
+"""At a rate, so often the commands are sent that are due."""
 MIB = 2**20
 
 
@@ -95,13 +98,14 @@ def main() -> None:
     parser.add_argument("--commands", type=int, default=10_000)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rate", type=float, help="commands a second for each worker, not one burst")
     arguments = parser.parse_args()
     found: dict[int, list[dict[str, float]]] = {count: [] for count in arguments.workers}
     with tempfile.TemporaryDirectory() as folder, Kafka(Path(folder, "kafka")) as kafka:
         for repeat in range(arguments.repeats):
             for workers in arguments.workers:
                 name = f"speed-{repeat}-{workers}"
-                figures = measure(name, Path(folder), kafka, workers, arguments.commands)
+                figures = measure(name, Path(folder), kafka, workers, arguments.commands, rate=arguments.rate)
                 found[workers].append(figures)
                 print(name, {figure: round(value, 2) for figure, value in figures.items()}, flush=True)
     print(f"\nmedian of {arguments.repeats} (smallest to largest), {arguments.commands} commands")
@@ -113,8 +117,10 @@ def main() -> None:
         print(f"{figure}, by workers: {'; '.join(cells)}")
 
 
-def measure(name: str, folder: Path, kafka: Kafka, count: int, commands: int) -> dict[str, float]:
-    """One burst, from the first record sent to the last outcome."""
+def measure(
+    name: str, folder: Path, kafka: Kafka, count: int, commands: int, *, rate: float | None
+) -> dict[str, float]:
+    """From the first record sent to the last outcome."""
     nobody = AirflowApi("http://127.0.0.1:1", "nobody", "nothing")
     with ExitStack() as stack:
         site = stack.enter_context(Installation(name, folder, kafka, nobody, partitions=PARTITIONS))
@@ -133,7 +139,7 @@ def measure(name: str, folder: Path, kafka: Kafka, count: int, commands: int) ->
         cpu, broker_cpu, before = cpu_of(processes), cpu_of_broker(processes), resident(processes)
         with Yardstick() as yardstick:
             begun = time.monotonic()
-            run(site, results, "run", commands, already=OUTCOMES * (commands // 10))
+            run(site, results, "run", commands, already=OUTCOMES * (commands // 10), rate=rate and rate * count)
             seconds = time.monotonic() - begun
             beside = yardstick.milliseconds()
         cpu, broker_cpu = cpu_of(processes) - cpu, cpu_of_broker(processes) - broker_cpu
@@ -156,9 +162,17 @@ def measure(name: str, folder: Path, kafka: Kafka, count: int, commands: int) ->
     }
 
 
-def run(site: Installation, results: Ends, prefix: str, commands: int, *, already: int) -> None:
-    """Send commands; wait until each has all its outcomes."""
-    site.send(*[draft(prefix, number) for number in range(commands)])
+def run(
+    site: Installation, results: Ends, prefix: str, commands: int, *, already: int, rate: float | None = None
+) -> None:
+    """Send commands, so many a second or all at once; wait until each has all its outcomes."""
+    drafts = [draft(prefix, number) for number in range(commands)]
+    begun, sent = time.monotonic(), 0
+    while sent < commands:
+        due = commands if rate is None else min(commands, int((time.monotonic() - begun) * rate))
+        site.send(*drafts[sent:due])
+        sent = due
+        time.sleep(SLICE_SECONDS)
     wanted = already + OUTCOMES * commands
     eventually(lambda: check_there(results, wanted), seconds=600, every_seconds=0.1)
     assert results() == wanted, f"more outcomes than expected: {results()}"
