@@ -1,5 +1,6 @@
 """Workers that end or start where something is missing, and parts that are away: nothing is lost or doubled."""
 
+import os
 import random
 from collections.abc import Callable
 from contextlib import closing
@@ -47,6 +48,12 @@ def test_stopped_and_started_again(install: Install) -> None:
     worker.start()
     site.endings(sent, seconds=60)
     assert site.violations() == []
+
+
+def test_workers_that_share_processors_do_not_interrupt_each_other(install: Install) -> None:
+    site = install()
+    (worker,) = site.start_workers("one")
+    assert os.sched_getscheduler(worker.pid) == os.SCHED_BATCH
 
 
 def test_killed_with_and_without_its_data(install: Install) -> None:
