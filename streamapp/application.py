@@ -9,8 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, ParamSpec
 
-import uvloop
-
 from streamapp.agents import (
     control,
     follower,
@@ -118,7 +116,6 @@ def worker_app() -> DurableApp:
 def _spare_the_processor() -> None:
     """What makes a command cheaper, and costs nothing that a user would notice (docs/benchmarks/speed.md)."""
     gc.set_threshold(*GC_THRESHOLDS)
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     if sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER:
         # Workers that share processors don't interrupt each other at each message, and each does more at a time.
         with suppress(PermissionError):  # a sandbox may forbid it
