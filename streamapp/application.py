@@ -1,6 +1,7 @@
 """Where the rooms meet: builds the Faust app out of its parts. Reads the settings; starts nothing."""
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import os
@@ -105,6 +106,7 @@ def worker_app() -> DurableApp:
     try:
         settings = load_settings()
         clock = SystemClock()
+        faulthandler.enable(vitals.STDERR)
         _spare_the_processor()
         check_log_in(settings)
         return create_app(settings, connect(settings, clock), clock)
