@@ -118,10 +118,11 @@ def worker_app() -> DurableApp:
 def _spare_the_processor() -> None:
     """What makes a command cheaper, and costs nothing that a user would notice (docs/benchmarks/speed.md)."""
     gc.set_threshold(*GC_THRESHOLDS)
-    if sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER:
-        # Workers that share processors don't interrupt each other at each message, and each does more at a time.
-        with suppress(PermissionError):  # a sandbox may forbid it
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    if sys.platform == "linux":
+        with suppress(OSError):  # a sandbox may forbid it, or not have it
+            if os.sched_getscheduler(0) == os.SCHED_OTHER:
+                # Workers that share processors don't interrupt each other at each message: each does more at a time.
+                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> DurableApp:
