@@ -235,7 +235,12 @@ def _new_parts(
 
     limit = Limit(settings.airflow_max_in_flight, clock, wake)
     guard = Guard(airflow, limit, Breaker(), clock, wake)
-    dags = Dags(guard.reading, clock, wanted=lambda: ready.dags, changed=wake)
+    dags = Dags(
+        guard.reading,
+        clock,
+        wanted=lambda: ready.dags,
+        changed=lambda: ready.caps_changed(),  # noqa: PLW0108 - made at the same time
+    )
     ready = Ready(clock, wake, dags.cap)
     report = _stopping_at_failure(app, outlet.report)
     runs = Follower(

@@ -6,7 +6,7 @@ DAG, served in turn, so that a DAG at its cap never stands in another's way; tho
 by it.
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +20,7 @@ from streamapp.core.model import Entry, Source, Status
 from streamapp.dispatch.dag_queue import DagQueue, Place
 from streamapp.dispatch.dags import UNKNOWN_CAP
 from streamapp.dispatch.stops import Stops
+from streamapp.dispatch.turns import Turns
 
 OVERDUE_AGAIN_AFTER = timedelta(seconds=10)
 """A passed deadline that led to nothing is told again: the clock of the worker that folds it may be behind."""
@@ -107,7 +108,8 @@ class Ready:
         self._clock = clock
         self._wake = wake
         self._notes: dict[Place, Note] = {}
-        self._queues: OrderedDict[str, DagQueue[Note]] = OrderedDict()
+        self._queues: dict[str, DagQueue[Note]] = {}
+        self._turns = Turns()
         self._outstanding: Counter[str] = Counter()
         self._tried: Counter[str] = Counter()
         """By DAG, how many were tried in vain and wait for the next try."""
@@ -180,6 +182,11 @@ class Ready:
     def share(self, owned: int, total: int) -> None:
         """Tell which part of all partitions this worker owns: its part of each DAG's cap."""
         self._share = (owned, max(total, 1))
+        self.caps_changed()
+
+    def caps_changed(self) -> None:
+        """Another number of runs of a DAG may be outstanding than before."""
+        self._turns.look_at_all()
         self._wake()
 
     # What is asked
@@ -226,9 +233,8 @@ class Ready:
             return None
         queue = self._queues[dag]
         note = queue.pop()
-        self._queues.move_to_end(dag)
-        if not queue:
-            del self._queues[dag]
+        self._turns.served(dag)
+        self._forget_if_empty(dag)
         self._move(note, Phase.BUSY)
         note.settling = note.ending
         return note
@@ -304,12 +310,17 @@ class Ready:
             return
         self._move(note, Phase.QUEUED)
         self._queues.setdefault(note.dag_id, DagQueue()).append(note)
+        self._turns.join(note.dag_id)
 
     def _leave_queue(self, note: Note) -> None:
-        queue = self._queues[note.dag_id]
-        queue.remove(note)
-        if not queue:
-            del self._queues[note.dag_id]
+        self._queues[note.dag_id].remove(note)
+        self._turns.look_again(note.dag_id)  # another one is its head, which may have a cap of its own
+        self._forget_if_empty(note.dag_id)
+
+    def _forget_if_empty(self, dag_id: str) -> None:
+        if not self._queues[dag_id]:
+            del self._queues[dag_id]
+            self._turns.leave(dag_id)
 
     def _postpone(self, note: Note, until: datetime, phase: Phase) -> None:
         self._move(note, phase)
@@ -348,13 +359,18 @@ class Ready:
             _add_to(self._tried, note.dag_id, by)
         elif note.phase in {Phase.BUSY, Phase.REPORTED, Phase.RUNNING}:
             _add_to(self._outstanding, note.dag_id, by)
+            if by < 0:
+                self._turns.look_again(note.dag_id)
 
     def _open_dag(self) -> str | None:
-        for dag, queue in tuple(self._queues.items()):
-            while queue and self._overdue(queue.head):
-                self._set_aside(queue.head)
-            if queue and (queue.head.ending or self._outstanding[dag] < self._cap(queue.head)):
+        while (dag := self._turns.first) is not None:
+            head = self._queues[dag].head
+            if self._overdue(head):
+                self._set_aside(head)
+            elif head.ending or self._outstanding[dag] < self._cap(head):
                 return dag
+            else:
+                self._turns.stand_aside(dag)
         return None
 
     def _figures_of(self, dag_id: str) -> DagFigures:

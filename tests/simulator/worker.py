@@ -122,7 +122,12 @@ class Worker:
         outlet = Outlet(self, world)
         limit = Limit(PERMITS, self.clock, self._wake)
         guard = Guard(port, limit, Breaker(), self.clock, self._wake)
-        dags = Dags(guard.reading, self.clock, wanted=lambda: ready.dags, changed=self._wake)
+        dags = Dags(
+            guard.reading,
+            self.clock,
+            wanted=lambda: ready.dags,
+            changed=lambda: ready.caps_changed(),  # noqa: PLW0108 - made at the same time
+        )
         ready = Ready(self.clock, self._wake, dags.cap)
         report = self._stopping_at_failure(outlet.report)
         runs = Follower(

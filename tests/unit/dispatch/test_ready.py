@@ -155,7 +155,49 @@ def test_without_a_cap_of_its_route_a_dag_has_its_own(ready):
     ready.caps = {"small": 1}
     assert sorted(ready.offsets()) == [0, 1, 2, 4]
     ready.caps = {"small": 2}
+    ready.caps_changed()
     assert ready.offsets() == [3]
+
+
+def test_a_dag_keeps_its_turn_while_it_has_no_room(ready):
+    for offset, dag in enumerate("aabbcc"):
+        ready.track(at(offset, dag=dag, cap=1))
+    assert [ready.take().dag_id, ready.take().dag_id] == ["a", "b"]
+    ready.track(ended(at(2, dag="b", cap=1)))
+    ready.track(ended(at(0, dag="a", cap=1)))
+    assert ready.offsets() == [4, 1, 3]
+
+
+def test_who_comes_after_one_without_room_may_have_room(ready):
+    for offset, cap in enumerate((1, 1, 2)):
+        ready.track(at(offset, cap=cap))
+    assert ready.offsets() == [0]
+    ready.track(ended(at(1, cap=1)))
+    assert ready.offsets() == [2]
+
+
+def test_dags_without_room_are_not_looked_at_again_and_again(ready):
+    """G6: what a dispatch costs is the same, however many DAGs wait for room."""
+    looked = Counter()
+    cap_of = ready._cap_of
+
+    def counted(dag_id):
+        looked[dag_id] += 1
+        return cap_of(dag_id)
+
+    ready._cap_of = counted
+    for number in range(500):
+        ready.caps[f"full-{number}"] = 1
+        for offset in (2 * number, 2 * number + 1):
+            ready.track(at(offset, dag=f"full-{number}", cap=None))
+    assert len(ready.take_all()) == 500
+    looked.clear()
+    for offset in range(5000, 5100):
+        ready.track(at(offset, dag="open", cap=None))
+        assert ready.take().dag_id == "open"
+        ready.track(ended(at(offset, dag="open", cap=None)))
+        assert not ready.takeable
+    assert looked.total() == looked["open"] <= 300
 
 
 @pytest.mark.parametrize("others", ["full", "missing", "paused"])
