@@ -61,6 +61,11 @@ class DurableApp(faust.App):  # type: ignore[misc]
         await self.prepare()
         await super().on_start()
 
+    async def maybe_start_producer(self) -> Any:
+        """The producer, asked for with each record that is sent; stock lets three turns of the loop go by each time."""
+        await self.producer.maybe_start()
+        return self.producer
+
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)
 

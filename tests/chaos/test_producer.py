@@ -75,3 +75,18 @@ async def test_a_record_that_the_client_refuses_is_told(
     refused = topic.send_soon(key=b"k", value=b"x" * 2 * MAX_REQUEST_BYTES, partition=0)
     await until(refused.done)
     assert refused.exception() is not None
+
+
+async def test_records_that_are_sent_together_go_on_together(
+    install: Callable[..., Installation], topics: Callable[..., Any]
+) -> None:
+    """Stock Faust lets three turns of the loop go by for each."""
+    topic = await topics(await asyncio.to_thread(install, partitions=1))
+    await topic.send_soon(key=b"k", value=b"the topic is known from here on", partition=0)
+    sent = [topic.send_soon(key=b"k", value=b"%d" % number, partition=0) for number in range(100)]
+    turns = 0
+    while topic.app.producer.buffer.size:
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns <= 3
+    assert [(await future).offset for future in sent] == list(range(1, 101))
