@@ -4,6 +4,7 @@ Stock Faust starts these tasks to notice when it should no longer wait for room 
 and nothing to wait for: a sixth of a worker's work was that (docs/benchmarks/speed.md).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial
 from inspect import iscoroutine
@@ -15,6 +16,13 @@ from streamapp.kafka.commit import CommittingConsumer
 
 class DirectConsumer(CommittingConsumer):
     """A consumer that begins to deliver a record at once, and waits as stock Faust does where it has to."""
+
+    async def sleep(self, n: Any) -> None:
+        """Sleep for so many seconds; for none between any two fetches, which stock makes and cancels a task for."""
+        if n:
+            await super().sleep(n)
+        else:
+            await asyncio.sleep(0)  # noqa: TID251 - takes no time
 
     async def wait_first(self, *coros: Any, **kwargs: Any) -> Any:
         """Wait for the first of several: of two where it is the delivery of a record, and what would interrupt it."""

@@ -4,7 +4,8 @@ from collections import deque
 import pytest
 from mode import Service
 
-from streamapp.kafka.delivery import begin
+from streamapp.kafka.delivery import DirectConsumer, begin
+from tests.support.tasks import tasks_made
 
 
 class Waiting(Service):
@@ -78,3 +79,21 @@ async def test_an_error_comes_through_before_and_after_a_wait(wait, steps):
 
     with pytest.raises(OSError, match="broken"):
         await begin(fail(), [asyncio.Event().wait()], wait)
+
+
+async def test_a_turn_of_the_loop_between_two_fetches_makes_no_task():
+    consumer = object.__new__(DirectConsumer)
+    with tasks_made() as made:
+        await consumer.sleep(0)
+    assert made == []
+
+
+async def test_a_real_pause_ends_when_the_consumer_stops():
+    """As stock has it."""
+    consumer = object.__new__(DirectConsumer)
+    consumer._stopped = asyncio.Event()
+    pause = asyncio.ensure_future(consumer.sleep(3600))
+    await asyncio.sleep(0)
+    assert not pause.done()
+    consumer._stopped.set()
+    await asyncio.wait_for(pause, 10)
