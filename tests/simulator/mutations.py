@@ -26,6 +26,7 @@ from streamapp.dispatch.partition import Partition
 from streamapp.dispatch.ready import Ready
 from streamapp.dispatch.reconcile import Reconciler
 from streamapp.dispatch.stops import Stops
+from streamapp.dispatch.turns import Turns
 from streamapp.kafka.gaps import Gaps
 from streamapp.kafka.lease import Lease
 
@@ -284,6 +285,18 @@ def a_dispatch_that_failed_is_forgotten() -> Any:
             self.forget(note)
 
     return [(Ready, "done", done)]
+
+
+@planted()
+def a_dag_that_has_room_again_is_not_looked_at() -> Any:
+    stock = Ready._count
+
+    def count(self: Any, note: Any, by: int) -> None:
+        turns, self._turns = self._turns, Turns()
+        stock(self, note, by)
+        self._turns = turns
+
+    return [(Ready, "_count", count)]
 
 
 @planted()
