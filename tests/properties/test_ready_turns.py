@@ -63,16 +63,18 @@ class Scene:
             self.taken.append(note)
 
     def report(self, number):
-        if self.taken:
-            self.ready.done(self.taken[number % len(self.taken)], None)
+        self._give_back(number, lambda note: self.ready.done(note, None))
 
     def postpone(self, number):
-        if self.taken:
-            self.ready.done(self.taken[number % len(self.taken)], SECOND)
+        self._give_back(number, lambda note: self.ready.done(note, SECOND))
 
     def forget(self, number):
+        self._give_back(number, self.ready.forget)
+
+    def _give_back(self, number, how):
+        """As the sink does: once for each time that a dispatch was taken."""
         if self.taken:
-            self.ready.forget(self.taken.pop(number % len(self.taken)))
+            how(self.taken.pop(number % len(self.taken)))
 
     def run(self, number):
         self._stands(number, status=Status.TRIGGERED, attempt=1)
