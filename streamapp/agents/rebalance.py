@@ -1,5 +1,6 @@
 """What happens when partitions come and go: reads the table into memory, ends what is under way. Writes nothing."""
 
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,8 @@ from streamapp.kafka.transport import DurableApp
 DRAIN_SHARE = 0.9
 """Of what remains of the lease, for ending what is under way before partitions are given up."""
 DRAIN_LOOK = timedelta(milliseconds=5)
+REBUILD_AT_ONCE = 200
+"""Rows that are looked at before others may go on: heartbeats, probes, pages. About 10 ms."""
 
 
 def register(app: DurableApp, parts: Parts) -> None:
@@ -24,7 +27,7 @@ def register(app: DurableApp, parts: Parts) -> None:
         stop_flow(app)
         if rebuild_allowed(app):
             try:
-                take_over(app, parts)
+                await take_over(app, parts)
             except Exception as error:  # noqa: BLE001 - a worker without its index must not go on
                 app.leave(error)
 
@@ -46,8 +49,8 @@ async def end_folds(app: DurableApp, parts: Parts) -> None:
     parts.partitions.give_up()
 
 
-def take_over(app: DurableApp, parts: Parts) -> None:
-    """Rebuild the index from the table for the partitions that are ours now.
+async def take_over(app: DurableApp, parts: Parts, at_once: int = REBUILD_AT_ONCE) -> None:
+    """Rebuild the index from the table for the partitions that are ours now; stop if they are given up meanwhile.
 
     Raises:
         ConfigError: the topics no longer have the same number of partitions.
@@ -59,7 +62,10 @@ def take_over(app: DurableApp, parts: Parts) -> None:
         )
     owned = {tp.partition for tp in app.assigned_commands()}
     total = counts[app.commands_topic]
-    parts.partitions.rebuild(owned)
     parts.ready.share(len(owned), total)
     parts.share(owned, total)
+    with closing(parts.partitions.rebuild(owned)) as steps:
+        for step, _ in enumerate(steps, start=1):
+            if step % at_once == 0:
+                await parts.clock.sleep(timedelta(0))
     parts.measure()

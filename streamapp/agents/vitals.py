@@ -29,7 +29,7 @@ LOOK_EVERY = timedelta(seconds=5)
 """Each look asks the brokers once where the topics end."""
 TICK_EVERY = timedelta(seconds=1)
 LOOP_STUCK_AFTER = timedelta(seconds=120)
-"""Of the thread's own waking time. Rebuilding the index over a million keys keeps the loop busy for much of it."""
+"""Of the thread's own waking time. Long before, the session has run out, and others have the partitions."""
 LAST_WORDS = timedelta(seconds=5)
 """For the log; who reads it may be what the loop waits for."""
 STDERR = 2

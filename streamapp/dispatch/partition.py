@@ -5,7 +5,7 @@ queue is remembered, because a queue's front is full of removed rows that a data
 the last one, because behind it stand the removed rows of all other keys.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from heapq import merge
@@ -192,7 +192,7 @@ class Partition:
 
     # Rebuilding
 
-    def recover(self) -> Iterator[Entry]:
+    def recover(self) -> Generator[Entry, None, None]:
         """Find the first entry of each key, and every entry that holds no key, after the database was restored.
 
         Touches one row for each key with something to do, and never the history. A row that a crash left behind in the

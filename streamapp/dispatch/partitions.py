@@ -5,7 +5,8 @@ neither events to fold nor dispatches to start.
 """
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 from streamapp.core.model import Entry, Status
@@ -26,33 +27,45 @@ class Partitions:
         self.accepting = False
         """Whether events may be folded and dispatches started."""
 
-    def rebuild(self, numbers: Collection[int]) -> None:
-        """Take over these partitions, and no others: track every entry that is the first of its key, or holds none."""
+    def rebuild(self, numbers: Collection[int]) -> Generator[None, None, None]:
+        """Take over these partitions, and no others: track every entry that is the first of its key, or holds none.
+
+        It takes a step for each; others may go on in between. Given up meanwhile, the partitions are not taken over.
+        """
         self.give_up()
+        mine = self._open = {}
         for number in sorted(numbers):
-            partition = Partition(number, self._ledger, self._codec)
-            self._open[number] = partition
+            partition = mine[number] = Partition(number, self._ledger, self._codec)
             tracked = 0
-            for scope, standing in partition.standings():
-                if standing.stopped:
-                    self._index.steer(number, scope, stopped=True)
-            for entry in partition.recover():
-                self._index.inherit(entry)
-                tracked += 1
+            with closing(partition.standings()) as standings:
+                for scope, standing in standings:
+                    if standing.stopped:
+                        self._index.steer(number, scope, stopped=True)
+                    yield
+                    if self._open is not mine:
+                        return
+            with closing(partition.recover()) as entries:
+                for entry in entries:
+                    self._index.inherit(entry)
+                    tracked += 1
+                    yield
+                    if self._open is not mine:
+                        return
             log.info(
                 "partition rebuilt", extra={"action": "partition_rebuilt", "partition": number, "tracked": tracked}
             )
         self.accepting = True
 
     def drain(self) -> None:
-        """Accept nothing new; what is under way may end."""
+        """Accept nothing new; what is under way may end, but for a rebuild, which comes to nothing."""
         self.accepting = False
+        self._open = dict(self._open)
 
     def give_up(self) -> None:
         """Forget everything: the partitions may be others' now."""
         self.accepting = False
         self._index.drop(frozenset(self._open))
-        self._open.clear()
+        self._open = {}
 
     def get(self, number: int) -> Partition | None:
         """A partition that events may be folded into, None while it isn't accepting."""

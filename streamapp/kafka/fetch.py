@@ -15,23 +15,14 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streamapp.kafka import headers
-from streamapp.kafka.calls import Calls
+from streamapp.kafka.one_loop import OneLoopThread
 
 FETCH_MAX_WAIT_MS = 50
 """How long a broker may wait for more records; Faust's fixed 1500 ms delays every look-up behind a long poll."""
 
 
-class FetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """The thread that talks to Kafka, with fetches that can't outlive their generation."""
-
-    _method_queue: Calls | None
-
-    @property
-    def method_queue(self) -> Calls:
-        """What the main thread asks for; made where it is first asked for, as stock's is."""
-        if self._method_queue is None:
-            self._method_queue = Calls(loop=self.thread_loop, beacon=self.beacon)
-        return self._method_queue
+class FetchThread(OneLoopThread):
+    """The client that reads from Kafka, with fetches that can't outlive their generation."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         headers.install()

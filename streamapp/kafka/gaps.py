@@ -7,7 +7,6 @@ has shown so: it loses nothing within what it returns. Such a gap is counted and
 """
 
 import logging
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -34,13 +33,12 @@ class RereadingConsumer(HoldingConsumer):
 
 
 class Gaps:
-    """The next offset of each partition. Told by the consumer's thread, asked by whoever takes the records.
+    """The next offset of each partition. Told by the consumer, asked by whoever takes the records.
 
     One for the sources, asked by the agents; one for the changelogs, asked by whoever restores or follows them.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._next: dict[TP, int] = {}
         self._asked: set[TP] = set()
         """Partitions whose reading has to go back."""
@@ -68,15 +66,14 @@ class Gaps:
             positions: The first offset of each that is to be folded.
             ends: Of those that have to be read up to here before anything new is begun.
         """
-        with self._lock:
-            self._next = dict(positions)
-            self._returned = dict(positions)
-            self._done = dict(positions)
-            self._committed = dict(positions)
-            self._behind = {tp: end for tp, end in ends.items() if end > positions[tp]}
-            self._there = dict(positions)
-            self._holes = {tp: {} for tp in positions}
-            self._asked.clear()
+        self._next = dict(positions)
+        self._returned = dict(positions)
+        self._done = dict(positions)
+        self._committed = dict(positions)
+        self._behind = {tp: end for tp, end in ends.items() if end > positions[tp]}
+        self._there = dict(positions)
+        self._holes = {tp: {} for tp in positions}
+        self._asked.clear()
 
     def go_to(self, positions: Mapping[TP, int], following: Mapping[TP, int]) -> None:
         """Reading of these partitions goes on elsewhere.
@@ -85,39 +82,33 @@ class Gaps:
             positions: Where the client reads from now on.
             following: The first offset of each that is to be taken, at its position or beyond, where none is known yet.
         """
-        with self._lock:
-            for tp, position in positions.items():
-                self._next.setdefault(tp, following[tp])
-                self._returned[tp] = position
-                self._holes[tp] = {}
-                self._asked.discard(tp)
+        for tp, position in positions.items():
+            self._next.setdefault(tp, following[tp])
+            self._returned[tp] = position
+            self._holes[tp] = {}
+            self._asked.discard(tp)
 
     def stop(self) -> None:
         """Partitions are given up."""
-        with self._lock:
-            self._next.clear()
-            self._asked.clear()
-            self._behind = None
+        self._next.clear()
+        self._asked.clear()
+        self._behind = None
 
     def acked(self, tp: TP, offset: int) -> None:
         """A record, and all before it, are done."""
-        with self._lock:
-            self._done[tp] = offset + 1
+        self._done[tp] = offset + 1
 
     def committed(self, offsets: Mapping[TP, int]) -> None:
         """The broker has taken these offsets: what stands before them is never read again."""
-        with self._lock:
-            self._committed.update(offsets)
+        self._committed.update(offsets)
 
     def in_hand(self) -> dict[TP, tuple[int, int]]:
         """Of each source partition: the next offset to be folded, and the one after the last that the client gave."""
-        with self._lock:
-            return {tp: (offset, self._returned[tp]) for tp, offset in self._next.items()}
+        return {tp: (offset, self._returned[tp]) for tp, offset in self._next.items()}
 
     def offsets(self) -> dict[TP, tuple[int, int]]:
         """Of each source partition: the next offset to be folded, and the committed one."""
-        with self._lock:
-            return {tp: (offset, self._committed[tp]) for tp, offset in self._next.items()}
+        return {tp: (offset, self._committed[tp]) for tp, offset in self._next.items()}
 
     @property
     def caught_up(self) -> bool:
@@ -129,30 +120,27 @@ class Gaps:
 
     def behind(self) -> frozenset[TP]:
         """The partitions that are not caught up."""
-        with self._lock:
-            return frozenset(self._behind or ())
+        return frozenset(self._behind or ())
 
     def reached(self, tp: TP, position: int) -> None:
         """The client would read on from here; what stands before has been returned, or does not exist."""
-        with self._lock:
-            if self._behind and position >= self._behind.get(tp, position + 1) and self._done[tp] >= self._there[tp]:
-                del self._behind[tp]
+        if self._behind and position >= self._behind.get(tp, position + 1) and self._done[tp] >= self._there[tp]:
+            del self._behind[tp]
 
     def expects(self, tp: TP, offset: int) -> bool:
         """Whether this record is to be folded now; if so, the next one is expected from here on."""
-        with self._lock:
-            wanted = self._next.get(tp)
-            if wanted is None or offset < wanted:
-                return False  # given up meanwhile, or folded before reading went back
-            if offset > wanted:
-                if self._holes[tp].get(wanted) != offset:
-                    self._go_back(tp, wanted, offset)
-                    return False
-                del self._holes[tp][wanted]
-                self.skipped += offset - wanted
-                log.info("the broker has nothing from %d to %d of %s: going on", wanted, offset - 1, tp)
-            self._next[tp] = offset + 1
-            return True
+        wanted = self._next.get(tp)
+        if wanted is None or offset < wanted:
+            return False  # given up meanwhile, or folded before reading went back
+        if offset > wanted:
+            if self._holes[tp].get(wanted) != offset:
+                self._go_back(tp, wanted, offset)
+                return False
+            del self._holes[tp][wanted]
+            self.skipped += offset - wanted
+            log.info("the broker has nothing from %d to %d of %s: going on", wanted, offset - 1, tp)
+        self._next[tp] = offset + 1
+        return True
 
     def _go_back(self, tp: TP, wanted: int, offset: int) -> None:
         if tp not in self._asked and self._returned[tp] > wanted:
@@ -162,25 +150,23 @@ class Gaps:
 
     def take_asked(self, wanted: Iterable[TP]) -> dict[TP, int]:
         """Where to go back to, before the next fetch of these partitions."""
-        with self._lock:
-            asked = {tp: self._next[tp] for tp in wanted if tp in self._asked}
-            self._asked -= asked.keys()
-            for tp, offset in asked.items():
-                self._returned[tp] = offset
-                self._holes[tp].clear()
-            return asked
+        asked = {tp: self._next[tp] for tp in wanted if tp in self._asked}
+        self._asked -= asked.keys()
+        for tp, offset in asked.items():
+            self._returned[tp] = offset
+            self._holes[tp].clear()
+        return asked
 
     def fetched(self, tp: TP, offsets: Sequence[int]) -> None:
         """Kafka's client has returned these records, without losing any in between: gaps are the broker's own."""
-        with self._lock:
-            if tp not in self._returned:
-                return
-            expected = self._returned[tp]
-            if offsets[-1] - expected + 1 != len(offsets):
-                for offset in offsets:
-                    if offset > (hole := max(expected, self._next.get(tp, 0))):
-                        self._holes[tp][hole] = offset
-                    expected = offset + 1
-            self._returned[tp] = offsets[-1] + 1
-            if (end := (self._behind or {}).get(tp)) is not None:
-                self._there[tp] = max((offset + 1 for offset in offsets if offset < end), default=self._there[tp])
+        if tp not in self._returned:
+            return
+        expected = self._returned[tp]
+        if offsets[-1] - expected + 1 != len(offsets):
+            for offset in offsets:
+                if offset > (hole := max(expected, self._next.get(tp, 0))):
+                    self._holes[tp][hole] = offset
+                expected = offset + 1
+        self._returned[tp] = offsets[-1] + 1
+        if (end := (self._behind or {}).get(tp)) is not None:
+            self._there[tp] = max((offset + 1 for offset in offsets if offset < end), default=self._there[tp])

@@ -4,6 +4,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ from confluent_kafka import Producer
 
 from streamapp.kafka import exits
 from tests.support.eventually import eventually
-from tests.support.installation import Installation, command
+from tests.support.installation import Draft, Installation, command
 from tests.support.stack import Kafka
 from tests.support.worker import Worker
 
@@ -54,6 +55,33 @@ def test_the_stacks_of_a_blocked_loop_are_shown(install: Install) -> None:
     worker = spoiled(install, "blocked_loop", "quick_vitals")
     worker.wait()
     assert re.search(r"sabotage\.py\", line \d+ in fold", worker.log)
+
+
+def beside_one_whose_loop_stands_still(install: Install, *sabotage: str) -> tuple[Installation, list[Draft]]:
+    """Two workers with a partition each, of which one comes to a stop with its first command."""
+    installation = install(partitions=2)
+    workers = [installation.worker("one", "blocked_loop", *sabotage), installation.worker("two")]
+    for worker in workers:
+        worker.start()
+    eventually(lambda: check_shared(workers))
+    return installation, installation.send(*[replace(command(b"k%d" % n), partition=n) for n in range(2)])
+
+
+def check_shared(workers: list[Worker]) -> None:
+    owned = [worker.get("/api/v1/status").json()["partitions"] for worker in workers]
+    assert sorted(owned) == [[0], [1]]
+
+
+def test_another_worker_takes_over_from_one_whose_loop_stands_still(install: Install) -> None:
+    installation, sent = beside_one_whose_loop_stands_still(install)
+    assert {ending["status"] for ending in installation.endings(sent).values()} == {"succeeded"}
+    assert installation.violations() == []
+
+
+def test_with_a_second_loop_it_would_keep_its_partitions(install: Install) -> None:
+    installation, sent = beside_one_whose_loop_stands_still(install, "without_one_loop")
+    with pytest.raises(AssertionError):
+        installation.endings(sent, seconds=LONG_ENOUGH_SECONDS)
 
 
 @pytest.mark.parametrize("fault", ["blocked_loop", "lost_acknowledgement", "dead_fetcher"])

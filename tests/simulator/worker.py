@@ -68,6 +68,8 @@ COMMIT_MS = 1500
 TIMER_MS = 300
 PRUNE_MS = 700
 LEARN_MS = 2000
+REBUILD_AT_ONCE = 3
+"""Rows, of the few that there are: partitions may be given up in between."""
 
 
 class Left(BaseException):
@@ -306,9 +308,13 @@ class Worker:
         self.world.after(self.world.delay(10), self, partial(self._take_over, epoch))
 
     def _take_over(self, epoch: int) -> None:
+        if epoch == self._epoch:
+            self.world.scheduler.spawn(self, self._rebuild(epoch))
+
+    async def _rebuild(self, epoch: int) -> None:
+        await rebalance.take_over(self.app, self.parts, REBUILD_AT_ONCE)
         if epoch != self._epoch:
             return
-        rebalance.take_over(self.app, self.parts)
         if not self._following:
             self._following = True
             follower, reconciler, guard = self.parts.follower, self.parts.reconciler, self.parts.guard

@@ -115,7 +115,7 @@ class Stage:
         self.folds = Folds(self.ledger, self.outlet, self, soon=self.turns, fail=self.failures.append)
         self.pruner = Pruner(self.partitions, self.folds, self.clock, retention=RETENTION)
         self.offset = 0
-        self.partitions.rebuild({0})
+        list(self.partitions.rebuild({0}))
 
     def track(self, one: Entry) -> None:
         self.tracked = one
@@ -157,7 +157,7 @@ class Stage:
             batch.append((rows.row_key(place(first)), rows.row_value(first)))
         self.ledger.write(batch)
         self.offset += queued
-        self.partitions.rebuild({0})
+        list(self.partitions.rebuild({0}))
 
     # The way of a command
 

@@ -24,7 +24,20 @@ from streamapp.core.effects import Track
 from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.follow import Follower
 from streamapp.dispatch.trigger import Trigger
-from streamapp.kafka import commit, dispatches, exits, fetch, gaps, lease, recovery, restore, seek, store, transport
+from streamapp.kafka import (
+    commit,
+    dispatches,
+    exits,
+    fetch,
+    gaps,
+    lease,
+    one_loop,
+    recovery,
+    restore,
+    seek,
+    store,
+    transport,
+)
 from streamapp.observe import health
 from streamapp.wire.outcomes import OutcomeCodec
 
@@ -245,8 +258,8 @@ def watch_flow() -> None:
     """Say in the log whether records could pass at the moment in which the index was rebuilt."""
     stock = rebalance.take_over
 
-    def take_over(app: Any, parts: Any) -> None:
-        stock(app, parts)
+    async def take_over(app: Any, parts: Any) -> None:
+        await stock(app, parts)
         passing = app.consumer.flow_active or app.flow_control.is_active()
         logging.getLogger(__name__).warning("after the rebuild, records %s", "pass" if passing else "wait")
 
@@ -399,6 +412,12 @@ def without_vitals() -> None:
     """Nobody looks whether the worker makes progress."""
     vitals.give_up_if = lambda *_: None
     vitals.Pulse.start = lambda *_: None
+
+
+def without_one_loop() -> None:
+    """Kafka's client runs in a thread of its own."""
+    for name in [name for name, value in vars(one_loop.OneLoopThread).items() if callable(value)]:
+        delattr(one_loop.OneLoopThread, name)
 
 
 def without_exit() -> None:

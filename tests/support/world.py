@@ -104,7 +104,7 @@ class World:
             failures=failures,
         )
         self.outlet.safe_after.clear()
-        self.worker.partitions.rebuild({0})
+        list(self.worker.partitions.rebuild({0}))
 
     def track(self, entry: Entry) -> None:
         """What the index is told; by then the row is in the changelog."""

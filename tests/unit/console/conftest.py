@@ -93,7 +93,7 @@ class Bench:
         self.url = ""
         self.session: aiohttp.ClientSession
         self.server: TestServer[Any]
-        self.partitions.rebuild(numbers)
+        list(self.partitions.rebuild(numbers))
 
     # What happens to it
 
@@ -120,7 +120,7 @@ class Bench:
             database = self.ledger.databases[entry.source.partition]
             database[rows.row_key(place(entry))] = rows.row_value(entry)
             database[rows.row_key(Identity(entry.id))] = rows.row_value(Holder(entry.key, entry.source.offset))
-        self.partitions.rebuild([partition.number for partition in self.partitions])
+        list(self.partitions.rebuild([partition.number for partition in self.partitions]))
 
     def entry(self, key: bytes | None, offset: int, partition: int = 0) -> Entry:
         """A command as it stands."""

@@ -44,7 +44,7 @@ class Bench:
         self.folds = Folds(self.ledger, MemoryOutlet(), Nothing(), soon=self.turns, fail=self.failures.append)
         self.pruner = Pruner(self.partitions, self.folds, self.clock, retention=DAY)
         self.offsets = {COMMANDS: Offsets(1000, 1000), RESULTS: Offsets(1000, 1000)}
-        self.partitions.rebuild({0})
+        list(self.partitions.rebuild({0}))
 
     def fill(self, *offsets, at=None, number=0, key=b"k", dedupe_for=None):
         for offset in offsets:
@@ -104,7 +104,7 @@ def test_what_may_be_read_again_stays_until_it_is_committed(bench):
     bench.turn(3)
     assert bench.left() == [0, 7]  # not even the first: what was folded with it may come again
     bench.offsets[COMMANDS] = Offsets(7, 7)
-    bench.partitions.rebuild({0})
+    list(bench.partitions.rebuild({0}))
     bench.turn(3)
     assert bench.left() == [7]
 
@@ -178,14 +178,14 @@ def test_walks_are_rare_also_where_commands_end_all_the_time(bench):
 
 
 def test_partitions_take_turns_and_begin_anew_when_they_change_hands(bench):
-    bench.partitions.rebuild({0, 1})
+    list(bench.partitions.rebuild({0, 1}))
     for number in (0, 1):
         bench.fill(*range(2 * REMOVED_PER_TURN), at=bench.clock.now() - DAY, number=number)
     places = Offsets(1000, 1000)
     bench.offsets = {(topic, number): places for topic in (TOPIC, "results") for number in (0, 1)}
     bench.turn(3)
     assert [len(bench.left(number)) for number in (0, 1)] == [REMOVED_PER_TURN] * 2
-    bench.partitions.rebuild({1})
+    list(bench.partitions.rebuild({1}))
     bench.turn(1)  # learns what is folded
     assert [len(bench.left(number)) for number in (0, 1)] == [REMOVED_PER_TURN] * 2
     bench.turn(2)

@@ -1,0 +1,59 @@
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from faust.types import TP
+
+from streamapp.agents import rebalance
+from streamapp.clock import SystemClock
+from streamapp.core.errors import ConfigError
+
+
+class Partitions:
+    """Rows to look at; notes what became of the rebuild."""
+
+    def __init__(self, rows):
+        self.left, self.taken_over = rows, None
+
+    def rebuild(self, numbers):
+        self.taken_over = numbers
+        while self.left:
+            self.left -= 1
+            yield
+
+
+class Scene:
+    def __init__(self, rows, counts):
+        self.told = []
+        self.partitions = Partitions(rows)
+        self.app = SimpleNamespace(
+            commands_topic="commands",
+            partition_counts=lambda: counts,
+            assigned_commands=lambda: {TP("commands", 1), TP("commands", 2)},
+        )
+        self.parts = SimpleNamespace(
+            clock=SystemClock(),
+            partitions=self.partitions,
+            ready=SimpleNamespace(share=lambda *share: self.told.append(("ready", *share))),
+            share=lambda *share: self.told.append(("permits", *share)),
+            measure=lambda: self.told.append("measured"),
+        )
+
+
+async def test_heartbeats_and_pages_go_on_while_the_index_is_rebuilt():
+    scene = Scene(rows=10, counts={"commands": 8})
+    taking = asyncio.ensure_future(rebalance.take_over(scene.app, scene.parts, 4))
+    seen = []
+    while not taking.done():
+        await asyncio.sleep(0)
+        seen.append(scene.partitions.left)
+    assert seen == [6, 2, 0]
+    assert scene.partitions.taken_over == {1, 2}
+    assert scene.told == [("ready", 2, 8), ("permits", {1, 2}, 8), "measured"]
+
+
+async def test_topics_that_differ_are_refused_before_anything_is_taken_over():
+    scene = Scene(rows=10, counts={"commands": 8, "results": 4})
+    with pytest.raises(ConfigError, match="same number of partitions"):
+        await rebalance.take_over(scene.app, scene.parts)
+    assert scene.partitions.taken_over is None
