@@ -1,15 +1,18 @@
 """Measures how fast commands go through everything but Airflow. Reads: a broker of its own. Writes: stdout.
 
-    python -m benchmarks.speed [--commands 10000] [--workers 1 2 4] [--repeats 3] [--rate 50]
+    python -m benchmarks.speed [--commands 10000] [--workers 1 2 4] [--repeats 3] [--rate 50] [--busy 4]
 
 Real Kafka, real workers; their Airflow answers at once, in their own process (benchmarks/instant_worker.py). Commands
 of many keys and DAGs are sent in one burst, or at a rate for each worker, and go all the way: taken in, started, seen
 to have ended. Broker and workers share the processors of this machine: CPU for a command tells more than commands a
-second.
+second. With `--busy 4` there are always four busy processes: beside fewer workers others compute, without Kafka, so
+that one worker has to share processors as four have to.
 """
 
 import argparse
 import json
+import multiprocessing
+import os
 import select
 import statistics
 import subprocess
@@ -17,13 +20,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
 import psutil
 from confluent_kafka import Consumer, TopicPartition
 
+from tests.simulator.plan import make_plan
+from tests.simulator.world import simulate
 from tests.support.airflow_api import AirflowApi
 from tests.support.eventually import eventually
 from tests.support.installation import Draft, Installation, command
@@ -78,6 +84,28 @@ def hold_yardstick() -> None:
     print(statistics.median(took))
 
 
+@contextmanager
+def busy(count: int) -> Iterator[None]:
+    """So many processes compute meanwhile."""
+    processes = [multiprocessing.get_context("spawn").Process(target=compute, daemon=True) for _ in range(count)]
+    for process in processes:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def compute() -> None:
+    """Run schedules of the simulator, scheduled as workers are: the same code as theirs, and nothing to wait for."""
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    plans = [make_plan(seed) for seed in range(60)]
+    while True:
+        for plan in plans:
+            simulate(plan)
+
+
 class Ends:
     """How many records a topic has."""
 
@@ -99,13 +127,15 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rate", type=float, help="commands a second for each worker, not one burst")
+    parser.add_argument("--busy", type=int, default=0, help="busy processes in all, beside the broker")
     arguments = parser.parse_args()
     found: dict[int, list[dict[str, float]]] = {count: [] for count in arguments.workers}
     with tempfile.TemporaryDirectory() as folder, Kafka(Path(folder, "kafka")) as kafka:
         for repeat in range(arguments.repeats):
             for workers in arguments.workers:
                 name = f"speed-{repeat}-{workers}"
-                figures = measure(name, Path(folder), kafka, workers, arguments.commands, rate=arguments.rate)
+                with busy(arguments.busy - workers):
+                    figures = measure(name, Path(folder), kafka, workers, arguments.commands, rate=arguments.rate)
                 found[workers].append(figures)
                 print(name, {figure: round(value, 2) for figure, value in figures.items()}, flush=True)
     print(f"\nmedian of {arguments.repeats} (smallest to largest), {arguments.commands} commands")
@@ -137,13 +167,14 @@ def measure(
         processes = [psutil.Process(worker.pid) for worker in workers]
         print("to look inside: py-spy record --pid", *(process.pid for process in processes), flush=True)
         cpu, broker_cpu, before = cpu_of(processes), cpu_of_broker(processes), resident(processes)
+        waits = made_to_wait(processes)
         with Yardstick() as yardstick:
             begun = time.monotonic()
             run(site, results, "run", commands, already=OUTCOMES * (commands // 10), rate=rate and rate * count)
             seconds = time.monotonic() - begun
             beside = yardstick.milliseconds()
         cpu, broker_cpu = cpu_of(processes) - cpu, cpu_of_broker(processes) - broker_cpu
-        after = resident(processes)
+        after, waits = resident(processes), made_to_wait(processes) - waits
         for worker in workers:
             assert worker.terminate() == 0, worker.log_tail
         counts: Counter[str] = Counter()
@@ -155,6 +186,7 @@ def measure(
         "commands a second": commands / seconds,
         "CPU ms per command, workers": 1000 * cpu / commands,
         "CPU ms per command, broker": 1000 * broker_cpu / commands,
+        "times made to wait per CPU ms": waits / cpu / 1000,
         "CPU ms of a yardstick beside them": beside,
         "RSS MiB of a worker before": before / MIB,
         "RSS MiB of a worker after": after / MIB,
@@ -194,10 +226,17 @@ def cpu_of(processes: list[psutil.Process]) -> float:
     return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
+def made_to_wait(processes: list[psutil.Process]) -> int:
+    """How often another process took the place of one of these."""
+    return sum(process.num_ctx_switches().involuntary for process in processes)
+
+
 def cpu_of_broker(processes: list[psutil.Process]) -> float:
-    """Seconds of CPU of this process's children that are no workers."""
+    """Seconds of CPU of this process's children that are neither workers nor compute."""
     workers = {process.pid for process in processes}
-    others = [child for child in psutil.Process().children(recursive=True) if child.pid not in workers]
+    computing = {process.pid for process in multiprocessing.active_children()}
+    children = psutil.Process().children(recursive=True)
+    others = [child for child in children if child.pid not in workers | computing]
     return cpu_of(others)
 
 
