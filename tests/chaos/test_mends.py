@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
@@ -271,8 +272,8 @@ def test_stock_lets_records_pass_too_early(install: Install) -> None:
     eventually(lambda: _has_told(worker, "after the rebuild, records pass"))
 
 
-def _has_told(worker: Worker, line: str) -> None:
-    assert line in worker.log
+def _has_told(worker: Worker, line: str, *, times: int = 1) -> None:
+    assert worker.log.count(line) >= times
 
 
 # A rebalance that is announced although the next one is pending, called REBUILD
@@ -295,6 +296,34 @@ def test_an_early_announcement_is_not_believed(install: Install) -> None:
 
 def test_without_the_guard_it_is(install: Install) -> None:
     assert rebuilt_in_vain(install(), "without_rebuild_guard")
+
+
+# An index that takes longer to rebuild than a session lasts
+
+
+def restarted_with_many_keys(installation: Installation, kafka: Kafka, *sabotage: str) -> Worker:
+    """A worker that takes over 2,000 keys, for 10 s."""
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    first = installation.worker("one")
+    first.start()
+    sent = installation.send(*[command(b"k%d" % n, not_before=tomorrow) for n in range(2000)])
+    eventually(lambda: all_read(installation, kafka, sent), seconds=60)
+    assert first.terminate() == 0
+    second = installation.worker("two", "slow_rebuild", *sabotage)
+    second.start(wait=False)
+    return second
+
+
+def test_heartbeats_go_on_while_the_index_is_rebuilt(install: Install, kafka: Kafka) -> None:
+    worker = restarted_with_many_keys(install(partitions=1), kafka)
+    worker.wait_ready()
+    assert worker.log.count("partition rebuilt") == 1
+    assert "tracked=2000" in worker.log
+
+
+def test_in_one_go_the_session_runs_out_again_and_again(install: Install, kafka: Kafka) -> None:
+    worker = restarted_with_many_keys(install(partitions=1), kafka, "without_portions")
+    eventually(lambda: _has_told(worker, "partition rebuilt", times=2), seconds=60)
 
 
 # Records that Kafka refuses

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -23,6 +24,7 @@ from streamapp.agents.parts import Parts
 from streamapp.core.effects import Track
 from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.follow import Follower
+from streamapp.dispatch.partition import Partition
 from streamapp.dispatch.trigger import Trigger
 from streamapp.kafka import (
     commit,
@@ -266,6 +268,18 @@ def watch_flow() -> None:
     rebalance.take_over = take_over
 
 
+def slow_rebuild() -> None:
+    """Each first command of a key takes 5 ms to be read from the table, as if there were many more of them."""
+    stock = Partition.recover
+
+    def recover(self: Any) -> Any:
+        for entry in stock(self):
+            time.sleep(0.005)
+            yield entry
+
+    Partition.recover = recover
+
+
 def early_alarm() -> None:
     """Faust announces a completed rebalance although the next one is pending."""
     stock = transport.DurableApp.give_up_partitions
@@ -396,6 +410,11 @@ def without_watchdog() -> None:
 def without_flow() -> None:
     """The flow of records is as Faust leaves it."""
     rebalance.stop_flow = lambda *_: None
+
+
+def without_portions() -> None:
+    """The index is rebuilt in one go."""
+    rebalance.take_over.__defaults__ = (sys.maxsize,)
 
 
 def without_rebuild_guard() -> None:
