@@ -222,12 +222,8 @@ class Loan:
 
     def ask(self, ask: Ask) -> bool:
         """Pass it on: the answer comes later."""
-        waiting, asked = self._waiting[ask.reading], self._asked[ask.reading]
-        waiting.append(ask)
-        if len(asked) < len(waiting):
-            self._next += 1
-            asked.append(self._next)
-            self._tell(ask=self._next, reading=ask.reading)
+        self._waiting[ask.reading].append(ask)
+        self._ask_for_all()
         return False
 
     def withdraw(self, ask: Ask) -> None:
@@ -279,10 +275,19 @@ class Loan:
                 asked.remove(grant.ask)
         if not self._serve(self._clock.monotonic()):  # nobody waits any more
             self._tell(back=True)
+        self._ask_for_all()  # a read may have got what was asked for a trigger
 
     def close(self) -> None:
         """The lender is gone."""
         self._closed = True
+
+    def _ask_for_all(self) -> None:
+        for reading, waiting in self._waiting.items():
+            asked = self._asked[reading]
+            while len(asked) < len(waiting):
+                self._next += 1
+                asked.append(self._next)
+                self._tell(ask=self._next, reading=reading)
 
     def _serve(self, lent_at: float) -> bool:
         for waiting in self._waiting.values():

@@ -173,6 +173,18 @@ def test_a_lender_that_is_gone_gets_nothing(loan):
     assert loan.post == []
 
 
+def test_a_start_whose_permit_a_read_was_given_is_asked_for_again(loan):
+    loan.limit.own.gradient._settle(1)
+    loan.source.ask(Ask(False, lambda: loan.granted.append("start")))
+    loan.ask("read", reading=True)  # comes before what was asked for is there, and goes first
+    loan.ask("another read", reading=True)
+    assert loan.granted == ["read"]
+    for _ in range(3):
+        loan.give_back()
+    assert loan.granted == ["read", "another read", "start"]
+    assert loan.limit.own.out == 0
+
+
 def test_a_permit_that_crosses_its_withdrawal_goes_back(loan):
     ask = Ask(False, lambda: loan.granted.append("a"))
     loan.source.ask(ask)
