@@ -3,10 +3,10 @@
 import asyncio
 from contextlib import suppress
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streamapp.airflow.lending import Lender, Loan
+from streamapp.airflow.lending import KEPT_FOR, Lender, Loan
 from streamapp.airflow.limit import Limit
 from tests.support.manual_clock import ManualClock
 
@@ -102,6 +102,22 @@ class Scene:
         assert (self.limit.own.out, self.other.own.out, self.limit.in_flight) == (0, 0, 0)
         assert [self.limit.try_acquire() for _ in range(BOUND + 1)] == [True] * BOUND + [False]
 
+    async def play_until_all_is_done(self, steps):
+        self.other.own.gradient._settle(1)
+        self.lent()
+        for step in steps:
+            getattr(self, step)()
+            await asyncio.sleep(0)
+        self.want()
+        for _ in range(len(steps) + 2):
+            for _ in range(2 * len(steps) + 8):  # some go on at once, each after the one before
+                self.deliver()
+                await asyncio.sleep(0)
+            self.clock.advance(KEPT_FOR)  # what is given back now goes back to the lender
+            self.end()
+            self.read_on()
+        assert self.limit.has_permit(wanted=True), "it waits for ever"
+
     async def _end(self):
         self.own()
         self.decline()
@@ -119,3 +135,12 @@ class Scene:
 @given(steps=st.lists(st.sampled_from(STEPS), max_size=60))
 def test_no_permit_is_lost_or_given_twice(steps):
     asyncio.run(Scene().play(steps))
+
+
+USES = ["want", "decline", "start", "end", "read", "read", "read_on", "cancel", "deliver", "deliver"]
+
+
+@example(steps=["want", "read", "deliver", "deliver", "deliver", "deliver", "read"])
+@given(steps=st.lists(st.sampled_from(USES), max_size=40))
+def test_who_borrows_gets_a_permit_in_the_end(steps):
+    asyncio.run(Scene().play_until_all_is_done(steps))
