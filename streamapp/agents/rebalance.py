@@ -12,8 +12,8 @@ from streamapp.kafka.transport import DurableApp
 DRAIN_SHARE = 0.9
 """Of what remains of the lease, for ending what is under way before partitions are given up."""
 DRAIN_LOOK = timedelta(milliseconds=5)
-REBUILD_AT_ONCE = 200
-"""Rows that are looked at before others may go on: heartbeats, probes, pages. About 10 ms."""
+REBUILD_AT_ONCE = timedelta(milliseconds=20)
+"""Before others may go on. A heartbeat takes several turns of the loop, so each turn must be short beside a session."""
 
 
 def register(app: DurableApp, parts: Parts) -> None:
@@ -49,7 +49,7 @@ async def end_folds(app: DurableApp, parts: Parts) -> None:
     parts.partitions.give_up()
 
 
-async def take_over(app: DurableApp, parts: Parts, at_once: int = REBUILD_AT_ONCE) -> None:
+async def take_over(app: DurableApp, parts: Parts, at_once: timedelta = REBUILD_AT_ONCE) -> None:
     """Rebuild the index from the table for the partitions that are ours now; stop if they are given up meanwhile.
 
     Raises:
@@ -65,7 +65,9 @@ async def take_over(app: DurableApp, parts: Parts, at_once: int = REBUILD_AT_ONC
     parts.ready.share(len(owned), total)
     parts.share(owned, total)
     with closing(parts.partitions.rebuild(owned)) as steps:
-        for step, _ in enumerate(steps, start=1):
-            if step % at_once == 0:
+        begun = parts.clock.monotonic()
+        for _ in steps:
+            if parts.clock.monotonic() - begun >= at_once.total_seconds():
                 await parts.clock.sleep(timedelta(0))
+                begun = parts.clock.monotonic()
     parts.measure()

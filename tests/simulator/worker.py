@@ -68,8 +68,8 @@ COMMIT_MS = 1500
 TIMER_MS = 300
 PRUNE_MS = 700
 LEARN_MS = 2000
-REBUILD_AT_ONCE = 3
-"""Rows, of the few that there are: partitions may be given up in between."""
+REBUILD_AT_ONCE = timedelta(0)
+"""Partitions may be given up after each row."""
 
 
 class Left(BaseException):

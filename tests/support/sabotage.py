@@ -414,7 +414,7 @@ def without_flow() -> None:
 
 def without_portions() -> None:
     """The index is rebuilt in one go."""
-    rebalance.take_over.__defaults__ = (sys.maxsize,)
+    rebalance.take_over.__defaults__ = (timedelta.max,)
 
 
 def without_rebuild_guard() -> None:

@@ -1,4 +1,5 @@
 import asyncio
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -41,13 +42,13 @@ class Scene:
 
 
 async def test_heartbeats_and_pages_go_on_while_the_index_is_rebuilt():
-    scene = Scene(rows=10, counts={"commands": 8})
-    taking = asyncio.ensure_future(rebalance.take_over(scene.app, scene.parts, 4))
+    scene = Scene(rows=3, counts={"commands": 8})
+    taking = asyncio.ensure_future(rebalance.take_over(scene.app, scene.parts, timedelta(0)))
     seen = []
     while not taking.done():
         await asyncio.sleep(0)
         seen.append(scene.partitions.left)
-    assert seen == [6, 2, 0]
+    assert seen == [2, 1, 0, 0]
     assert scene.partitions.taken_over == {1, 2}
     assert scene.told == [("ready", 2, 8), ("permits", {1, 2}, 8), "measured"]
 
