@@ -32,7 +32,7 @@ def with_client(kind):
     class WithClient(kind):
         abstract = False
 
-        def __init__(self, client, root=None):
+        def __init__(self, client):
             self._client = client
             conf = SimpleNamespace(
                 producer_partitioner=None, stream_processing_timeout=1, broker_commit_livelock_soft_timeout=1
