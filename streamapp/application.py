@@ -140,10 +140,9 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
     commands = new_topic(app, settings.commands_topic)
     results = new_topic(app, settings.results_topic)
     instructions = new_topic(app, settings.control_topic)
-    dead_letters = new_topic(app, settings.dead_letters_topic)
     registry = _new_registry(settings, clock)
     outcomes = OutcomeCodec(registry, settings.results_topic)
-    outlet = TopicOutlet(outcomes, results, dead_letters, instructions)
+    outlet = TopicOutlet(app, settings, outcomes)
     watch = OutcomeWatch(outlet)
     table = new_table(app, settings)
     parts = _new_parts(

@@ -68,6 +68,7 @@ def new_app(settings: Settings, clock: Clock, **overrides: Any) -> DurableApp:
         **overrides,
     )
     app.commands_topic = settings.commands_topic
+    app.written_topics = tuple(topic.name for topic in topics.expected(settings) if topic.role != "commands")
     app.gaps, app.restoring = Gaps(), Gaps()
     app.lease = Lease(clock, settings.session_timeout)
     return app

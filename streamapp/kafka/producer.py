@@ -1,18 +1,23 @@
-"""The producer that remembers the first failure: sends records in order, and tells who waits what became of them.
+"""The producer: hands records to Kafka's client at once and in order, and remembers the first failure.
 
-Stock Faust logs a failed send and goes on with the next, and leaves the sender waiting for ever when the client refuses
-a record at once. That nothing leaves after a failure is seen to at the last step, in `lease`.
+Stock Faust queues each record for a task of its own, which waits while a batch is full, and answers with a second
+future (docs/benchmarks/speed.md). It logs a failed send and goes on with the next, and leaves the sender waiting for
+ever when the client refuses a record at once. That nothing leaves after a failure is seen to at the last step, in
+`lease`.
 """
 
-import sys
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError, ProducerClosed
 from faust.transport.drivers import aiokafka as driver
-from faust.types.tuples import FutureMessage
 
-_NOTHING = object()
-"""Stands for a null value where the key is null, too: aiokafka refuses to send that, although Kafka takes it."""
+from streamapp.wire.headers import Headers
+
+Acknowledgement = asyncio.Future[Any]
+"""What the broker says of a record: its `offset`, or why it was not taken."""
 
 
 class StrictProducer(driver.Producer):  # type: ignore[misc]
@@ -20,45 +25,63 @@ class StrictProducer(driver.Producer):  # type: ignore[misc]
 
     failed: BaseException | None = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # Above it, Faust stops reading anything at all; here, commands are held by the number of open folds.
-        self.buffer.max_messages = sys.maxsize
-        stock = self.buffer._send_pending  # noqa: SLF001
+    async def on_start(self) -> None:
+        """Get to know the topics that are written to: no record waits for that."""
+        await super().on_start()
+        client = self._producer.client
+        self._partitions: dict[str, Sequence[int]] = {
+            topic: sorted(await client._wait_on_metadata(topic))  # noqa: SLF001
+            for topic in self.app.written_topics
+        }
 
-        async def send_pending(future: FutureMessage) -> None:
-            try:
-                await stock(future)
-            except Exception as error:  # noqa: BLE001 - whoever waits for this record has to hear of it
-                self.failed = error
-                if not future.done():
-                    future.set_exception(error)
+    def post(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None
+    ) -> Acknowledgement:
+        """Put a record behind those that went before. How much waits here is bounded by who posts.
 
-        self.buffer._send_pending = send_pending  # noqa: SLF001
+        Args:
+            topic: One of the app's `written_topics`.
+            key: Of the record.
+            value: Of the record.
+            headers: Of the record.
+            partition: None: the one that the key belongs to.
+        """
+        producer: Any = self._producer
+        try:
+            headers = list(headers)  # the client's C code takes nothing else
+            producer._serialize(key, value, headers)  # noqa: SLF001 - checks the size
+            if partition is None:
+                partitions = self._partitions[topic]
+                partition = producer._partitioner(key, partitions, partitions)  # noqa: SLF001
+            return self._append(producer._message_accumulator, TopicPartition(topic, partition), key, value, headers)  # noqa: SLF001
+        except KafkaError as error:
+            refused: Acknowledgement = asyncio.get_running_loop().create_future()
+            refused.set_exception(error)
+            self._note(refused)
+            return refused
 
-    def send_soon(self, fut: FutureMessage) -> None:
-        """Queue a record, and remember if it fails."""
-        fut.add_done_callback(self._note)
-        super().send_soon(fut)
-
-    async def send(self, topic: str, key: bytes | None, value: Any, *args: Any, **kwargs: Any) -> Any:
-        """Send a record; also one without key and value, which is what the dead letter of such a record is."""
-        if key is None and value is None:
-            value = _NOTHING
-        return await super().send(topic, key, value, *args, **kwargs)
+    def _append(
+        self, batches: Any, tp: TopicPartition, key: bytes | None, value: bytes | None, headers: Headers
+    ) -> Acknowledgement:
+        if batches._closed or batches._exception is not None:  # noqa: SLF001 - nobody would send it any more
+            raise batches._exception or ProducerClosed()  # noqa: SLF001
+        waiting = batches._batches.get(tp)  # noqa: SLF001
+        acknowledged = None
+        if waiting:
+            acknowledged = waiting[-1].append(key, value, None, headers=headers)
+        if acknowledged is None:  # no batch, or a full one: the client sends them one after another
+            batch = batches._append_batch(batches.create_builder(), tp)  # noqa: SLF001
+            batch.future.add_done_callback(self._note)
+            acknowledged = batch.append(key, value, None, headers=headers)
+        return acknowledged  # type: ignore[no-any-return]
 
     async def flush(self) -> None:
         """Nothing to do: an event is acked only once all that followed from it was acknowledged."""
 
-    def _note(self, future: FutureMessage) -> None:
-        error = None if future.cancelled() else future.exception()
+    def _note(self, answered: Acknowledgement) -> None:
+        error = None if answered.cancelled() else answered.exception()
         if error is not None and self.failed is None:
             self.failed = error
 
     def _settings_extra(self) -> Mapping[str, Any]:
-        own = {"acks": "all", "enable_idempotence": True, "value_serializer": _to_bytes}
-        return {**super()._settings_extra(), **own}
-
-
-def _to_bytes(value: Any) -> bytes | None:
-    return None if value is _NOTHING else value
+        return {**super()._settings_extra(), "acks": "all", "enable_idempotence": True}

@@ -10,11 +10,11 @@ from typing import Any
 
 import faust
 from faust.types import TP
-from faust.types.tuples import FutureMessage
 from rocksdict import WriteBatch
 
 from streamapp.core.errors import TooLarge, Unsafe
 from streamapp.kafka.audit import Snapshot, digest
+from streamapp.kafka.producer import Acknowledgement
 
 BLOCK_CACHE_BYTES = 8 * 2**20
 """Per partition; Faust's default of 2 GiB each would fill the machine."""
@@ -32,15 +32,13 @@ class Rows(faust.Table):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._offsets: dict[int, int] = {}
+        self._changelog = self.changelog_topic.get_topic_name()
 
     def on_key_set(self, *_: Any) -> None:
         """Refuse the dictionary interface."""
         raise TypeError("rows are written by append() and enter()")
 
     on_key_get = on_key_del = on_clear = on_key_set
-
-    def _on_changelog_sent(self, fut: FutureMessage) -> None:
-        """Stock saves the offset here, record by record, and reopens databases of lost partitions."""
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
@@ -69,11 +67,12 @@ class Rows(faust.Table):  # type: ignore[misc]
         if size > self.max_row_bytes:
             raise TooLarge(f"its row in the table would take {size} bytes, and {self.max_row_bytes} are the most")
 
-    def append(self, partition: int, key: bytes, value: bytes | None) -> FutureMessage:
+    def append(self, partition: int, key: bytes, value: bytes | None) -> Acknowledgement:
         """Send a row to the changelog, None for its removal."""
-        return self.send_changelog(partition, key, value, key_serializer="raw", value_serializer="raw")
+        acknowledged: Acknowledgement = self.app.producer.post(self._changelog, key, value, partition=partition)
+        return acknowledged
 
-    def enter(self, partition: int, rows: Sequence[tuple[bytes, bytes | None]], last: FutureMessage) -> None:
+    def enter(self, partition: int, rows: Sequence[tuple[bytes, bytes | None]], last: Acknowledgement) -> None:
         """Write acknowledged rows and the changelog offset of the last one, atomically.
 
         Raises:

@@ -42,6 +42,9 @@ class DurableApp(faust.App):  # type: ignore[misc]
 
     commands_topic: str
     """What is fetched last, and what can be held."""
+    producer: LeasedProducer
+    written_topics: tuple[str, ...]
+    """What is written to; the producer knows them before it writes."""
     lease: Lease
     gaps: Gaps
     """Of the sources."""
@@ -60,11 +63,6 @@ class DurableApp(faust.App):  # type: ignore[misc]
         """Start only where the worker can work."""
         await self.prepare()
         await super().on_start()
-
-    async def maybe_start_producer(self) -> Any:
-        """The producer, asked for with each record that is sent; stock lets three turns of the loop go by each time."""
-        await self.producer.maybe_start()
-        return self.producer
 
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)

@@ -8,7 +8,8 @@ import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from streamapp.clock import SystemClock
-from streamapp.kafka.dispatches import MAX_REQUEST_BYTES, new_app, new_topic
+from streamapp.kafka.dispatches import MAX_REQUEST_BYTES, new_app
+from streamapp.kafka.transport import DurableApp
 from streamapp.settings import Settings
 from tests.support.installation import Installation
 from tests.support.stack import Kafka
@@ -16,23 +17,24 @@ from tests.support.waiting import until
 
 
 @pytest.fixture
-async def topics(install: Callable[..., Installation]) -> AsyncIterator[Callable[..., Any]]:
-    """A topic whose producer is running."""
+async def writing(install: Callable[..., Installation]) -> AsyncIterator[Callable[..., Any]]:
+    """An app whose producer is running, and knows one topic."""
     apps = []
 
-    async def topic(installation: Installation) -> Any:
+    async def start(installation: Installation) -> DurableApp:
         servers = installation.environment["STREAMAPP_BOOTSTRAP_SERVERS"]
         app = new_app(Settings(bootstrap_servers=servers, app_id=installation.name), SystemClock())
+        app.written_topics = (installation.name,)
         await app.producer.maybe_start()
         apps.append(app)
-        return new_topic(app, installation.name)
+        return app
 
-    yield topic
+    yield start
     for app in apps:
         await app.producer._producer.stop()
 
 
-async def send_after_a_refusal(installation: Installation, kafka: Kafka, topic: Any) -> asyncio.Future[Any]:
+async def send_after_a_refusal(installation: Installation, kafka: Kafka, app: DurableApp) -> asyncio.Future[Any]:
     """Send a record that the broker takes, wait until it has refused another one; answer a third."""
     admin = AdminClient(kafka.client)
     entry = ConfigEntry("max.message.bytes", "200", incremental_operation=AlterConfigOpType.SET)
@@ -40,8 +42,7 @@ async def send_after_a_refusal(installation: Installation, kafka: Kafka, topic: 
     admin.incremental_alter_configs([resource])[resource].result(10)
 
     def send(size: int) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = topic.send_soon(key=b"k", value=b"x" * size, partition=0)
-        return future
+        return app.producer.post(installation.name, b"k", b"x" * size, partition=0)
 
     await send(1)
     refused = send(1000)
@@ -51,42 +52,52 @@ async def send_after_a_refusal(installation: Installation, kafka: Kafka, topic: 
 
 
 async def test_nothing_leaves_after_a_refused_record(
-    install: Callable[..., Installation], kafka: Kafka, topics: Callable[..., Any]
+    install: Callable[..., Installation], kafka: Kafka, writing: Callable[..., Any]
 ) -> None:
     installation = await asyncio.to_thread(install, partitions=1)
-    topic = await topics(installation)
+    app = await writing(installation)
     left: list[BaseException] = []
 
     def leave(error: BaseException) -> None:
         left.append(error)
         raise error  # the real one does not return either
 
-    topic.app.leave = leave
-    after = await send_after_a_refusal(installation, kafka, topic)
+    app.leave = leave  # type: ignore[method-assign]
+    after = await send_after_a_refusal(installation, kafka, app)
     await until(lambda: left or after.done())
     assert "MessageSizeTooLarge" in str(left), "it was sent"
     assert [record.value for record in installation.records()] == [b"x"]
 
 
 async def test_a_record_that_the_client_refuses_is_told(
-    install: Callable[..., Installation], topics: Callable[..., Any]
+    install: Callable[..., Installation], writing: Callable[..., Any]
 ) -> None:
-    topic = await topics(await asyncio.to_thread(install, partitions=1))
-    refused = topic.send_soon(key=b"k", value=b"x" * 2 * MAX_REQUEST_BYTES, partition=0)
+    installation = await asyncio.to_thread(install, partitions=1)
+    app = await writing(installation)
+    refused = app.producer.post(installation.name, b"k", b"x" * 2 * MAX_REQUEST_BYTES, partition=0)
     await until(refused.done)
     assert refused.exception() is not None
+    assert app.producer.failed is not None, "others would leave after it"
 
 
-async def test_records_that_are_sent_together_go_on_together(
-    install: Callable[..., Installation], topics: Callable[..., Any]
+async def test_records_leave_in_order_however_many_are_sent_at_once(
+    install: Callable[..., Installation], writing: Callable[..., Any]
 ) -> None:
-    """Stock Faust lets three turns of the loop go by for each."""
-    topic = await topics(await asyncio.to_thread(install, partitions=1))
-    await topic.send_soon(key=b"k", value=b"the topic is known from here on", partition=0)
-    sent = [topic.send_soon(key=b"k", value=b"%d" % number, partition=0) for number in range(100)]
-    turns = 0
-    while topic.app.producer.buffer.size:
-        await asyncio.sleep(0)
-        turns += 1
-    assert turns <= 3
-    assert [(await future).offset for future in sent] == list(range(1, 101))
+    """They fill a hundred of the client's batches, and nobody waits for room."""
+    installation = await asyncio.to_thread(install, partitions=1)
+    app = await writing(installation)
+    values = [b"%d" % number + b"x" * 2000 for number in range(1000)]
+    sent = [app.producer.post(installation.name, b"k", value, partition=0) for value in values]
+    assert [(await future).offset for future in sent] == list(range(1000))
+    assert [record.value for record in installation.records()] == values
+
+
+async def test_a_record_without_a_partition_goes_where_its_key_belongs(
+    install: Callable[..., Installation], writing: Callable[..., Any]
+) -> None:
+    """As Java clients would put it; without key and value, too, as the dead letter of such a record is."""
+    installation = await asyncio.to_thread(install, partitions=4)
+    app = await writing(installation)
+    keyed = [await app.producer.post(installation.name, key, b"x") for key in (b"a", b"b", b"c", b"d", b"a")]
+    assert [sent.partition for sent in keyed] == [0, 0, 2, 1, 0]
+    assert (await app.producer.post(installation.name, None, None)).partition in range(4)
