@@ -3,16 +3,19 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from streamapp.core.errors import Unprocessable
 from streamapp.core.key import show_key
 from streamapp.core.model import Outcome, Reason, RunState, Source, Status, Timings
-from streamapp.wire import avro, strict_json
+from streamapp.wire import avro
 from streamapp.wire.avro import AvroReader, AvroWriter
 from streamapp.wire.fields import avro_time, conform, json_time
 from streamapp.wire.outgoing import Outgoing
 from streamapp.wire.records import OutcomeRecord, SourceRecord, TimingsRecord
 from streamapp.wire.registry import Registry
 from streamapp.wire.schemas import OUTCOME
+from streamapp.wire.times import to_text
 
 MAX_PLACE_LENGTH = 300
 """Of a run's id, which Airflow bounds at 250, and of a topic with partition and offset, which Kafka bounds at 249."""
@@ -50,7 +53,7 @@ class OutcomeCodec:
         fields: dict[str, Any] = record.asdict()
         fields |= {"source": record.source.asdict(), "timings": record.timings.asdict()}
         if self._registry is None:
-            return Outgoing(outcome.key, strict_json.dumps(fields))
+            return Outgoing(outcome.key, _to_json(fields))
         assert self._writer is not None, "start() comes first"
         return Outgoing(outcome.key, self._writer.write(fields))
 
@@ -64,7 +67,7 @@ class OutcomeCodec:
             if value is not None and avro.framed(value):
                 fields = conform((await self._reader(avro.schema_id(value))).read(value), OUTCOME, avro_time)
             else:
-                fields = conform(strict_json.loads((value or b"").decode()), OUTCOME, json_time)
+                fields = conform(_from_json(value or b""), OUTCOME, json_time)
             return _from_fields(fields, key)
         except (Unprocessable, ValueError):
             return None
@@ -77,6 +80,17 @@ class OutcomeCodec:
             reader = AvroReader(schema_id, await self._registry.schema(schema_id), OUTCOME)
             self._readers[schema_id] = reader
         return reader
+
+
+def _to_json(fields: dict[str, Any]) -> bytes:
+    return orjson.dumps(fields, default=to_text, option=orjson.OPT_PASSTHROUGH_DATETIME)
+
+
+def _from_json(value: bytes) -> dict[str, Any]:
+    fields = orjson.loads(value)
+    if not isinstance(fields, dict):
+        raise ValueError("it is JSON, but not an object")
+    return fields
 
 
 def to_record(outcome: Outcome) -> OutcomeRecord:

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+import orjson
+
 from streamapp.core.effects import Free, Identity, OfCommand, OfDag, OfKey, Queued, Reopened, Row, RowKey, Settled
 from streamapp.core.errors import ConfigError
 from streamapp.core.model import (
@@ -57,7 +59,6 @@ _OFFSET = struct.Struct(">Q")
 _DEFAULTS = Policy(dag_id="")
 _SINCE_2 = ("retry_delay_max", "not_before", "deadline", "dedupe_for")
 _FIELDS_OF_1 = 6
-_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def row_key(key: RowKey) -> bytes:
@@ -125,9 +126,9 @@ def after_queue(key: bytes) -> bytes:
 def row_value(row: Row) -> bytes:
     """The bytes of a row."""
     if isinstance(row, Holder):
-        return _to_json({"v": 1, "key": _base64(row.key), "offset": row.offset}).encode() + b"\n"
+        return _to_json({"v": 1, "key": _base64(row.key), "offset": row.offset}) + b"\n"
     if isinstance(row, Standing):
-        return _to_json(_standing(row)).encode("utf-8", "surrogatepass") + b"\n"
+        return _to_json(_standing(row)) + b"\n"
     fields: dict[str, Any] = {
         "v": None,
         "source": [row.source.topic, row.source.partition, row.source.offset],
@@ -165,7 +166,7 @@ def row_value(row: Row) -> bytes:
         }
     fields["v"] = _version(fields)
     line = _to_json({name: content for name, content in fields.items() if content is not None})
-    return line.encode("utf-8", "surrogatepass") + b"\n" + value
+    return line + b"\n" + value
 
 
 def parse_row(data: bytes) -> Row:
@@ -175,7 +176,7 @@ def parse_row(data: bytes) -> Row:
         ConfigError: A newer release wrote the row.
     """
     line, _, value = data.partition(b"\n")
-    fields: dict[str, Any] = json.loads(line.decode("utf-8", "surrogatepass"))
+    fields = _from_json(line)
     if fields["v"] > VERSION:
         raise ConfigError(f"The table has a row of version {fields['v']}, this release reads up to {VERSION}: {_NEWER}")
     get = fields.get
@@ -219,6 +220,21 @@ def parse_row(data: bytes) -> Row:
         instructed=get("instructed"),
         original=_parse_original(get("original"), value),
     )
+
+
+def _to_json(fields: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(fields)
+    except orjson.JSONEncodeError:  # half of a surrogate pair, in what somebody said: UTF-8 does not have it
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def _from_json(line: bytes) -> dict[str, Any]:
+    try:
+        fields: dict[str, Any] = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        fields = json.loads(line.decode("utf-8", "surrogatepass"))
+    return fields
 
 
 def _policy(policy: Policy | None) -> dict[str, Any] | None:

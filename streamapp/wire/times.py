@@ -29,12 +29,13 @@ def from_record(seconds: float | None) -> datetime:
 
 def cut(at: datetime) -> datetime:
     """The same point in time in UTC, without what is finer than a millisecond."""
-    return from_millis(to_millis(at))
+    at = at.astimezone(UTC)
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 def to_text(at: datetime) -> str:
     """ISO 8601 in UTC with milliseconds and `Z`."""
-    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def from_text(text: str) -> datetime:
