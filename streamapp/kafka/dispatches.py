@@ -24,8 +24,6 @@ LINGER_SECONDS = 0.002
 """Records of so long go to the broker together: a third less work for it, a fifth less here."""
 STREAM_BUFFER = 10 * MAX_POLL_RECORDS
 """Records that a stream holds; its topic is stopped at 80 %, and the last fifth has room for what was on the way."""
-MAX_REQUEST_BYTES = 8 * 2**20
-"""The producer's own bound on one record; the topics' limits are the real ones."""
 ONE_DAY_SECONDS = 86400
 """A worker whose partitions are all held does not poll; the client must not leave the group for that."""
 EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - compared with, never bound to
@@ -56,7 +54,6 @@ def new_app(settings: Settings, clock: Clock, **overrides: Any) -> DurableApp:
         broker_session_timeout=settings.session_timeout.total_seconds(),
         broker_heartbeat_interval=settings.heartbeat_interval.total_seconds(),
         producer_linger=LINGER_SECONDS,
-        producer_max_request_size=MAX_REQUEST_BYTES,
         stream_buffer_maxsize=STREAM_BUFFER,
         stream_recovery_delay=0.0,
         stream_wait_empty=False,

@@ -3,7 +3,7 @@
 Stock Faust queues each record for a task of its own, which waits while a batch is full, and answers with a second
 future (docs/benchmarks/speed.md). It logs a failed send and goes on with the next, and leaves the sender waiting for
 ever when the client refuses a record at once. That nothing leaves after a failure is seen to at the last step, in
-`lease`.
+`lease`. How large a record may be, its topic says: the client's own bound is left out.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class StrictProducer(driver.Producer):  # type: ignore[misc]
     def post(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = (), partition: int | None = None
     ) -> Acknowledgement:
-        """Put a record behind those that went before. How much waits here is bounded by who posts.
+        """Put a record behind those that went before. Who posts bounds how many wait, and how large one is.
 
         Args:
             topic: One of the app's `written_topics`.
@@ -47,12 +47,10 @@ class StrictProducer(driver.Producer):  # type: ignore[misc]
             partition: None: the one that the key belongs to.
         """
         producer: Any = self._producer
+        if partition is None:
+            partitions = self._partitions[topic]
+            partition = producer._partitioner(key, partitions, partitions)  # noqa: SLF001
         try:
-            headers = list(headers)  # the client's C code takes nothing else
-            producer._serialize(key, value, headers)  # noqa: SLF001 - checks the size
-            if partition is None:
-                partitions = self._partitions[topic]
-                partition = producer._partitioner(key, partitions, partitions)  # noqa: SLF001
             return self._append(producer._message_accumulator, TopicPartition(topic, partition), key, value, headers)  # noqa: SLF001
         except KafkaError as error:
             refused: Acknowledgement = asyncio.get_running_loop().create_future()
@@ -65,6 +63,7 @@ class StrictProducer(driver.Producer):  # type: ignore[misc]
     ) -> Acknowledgement:
         if batches._closed or batches._exception is not None:  # noqa: SLF001 - nobody would send it any more
             raise batches._exception or ProducerClosed()  # noqa: SLF001
+        headers = list(headers)  # the client's C code takes nothing else
         waiting = batches._batches.get(tp)  # noqa: SLF001
         acknowledged = None
         if waiting:

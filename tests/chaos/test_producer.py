@@ -5,15 +5,18 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from aiokafka.errors import ProducerClosed
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from streamapp.clock import SystemClock
-from streamapp.kafka.dispatches import MAX_REQUEST_BYTES, new_app
+from streamapp.kafka.dispatches import new_app
 from streamapp.kafka.transport import DurableApp
 from streamapp.settings import Settings
 from tests.support.installation import Installation
 from tests.support.stack import Kafka
 from tests.support.waiting import until
+
+MIB = 2**20
 
 
 @pytest.fixture
@@ -34,12 +37,17 @@ async def writing(install: Callable[..., Installation]) -> AsyncIterator[Callabl
         await app.producer._producer.stop()
 
 
-async def send_after_a_refusal(installation: Installation, kafka: Kafka, app: DurableApp) -> asyncio.Future[Any]:
-    """Send a record that the broker takes, wait until it has refused another one; answer a third."""
+def let_it_take(bytes_: int, installation: Installation, kafka: Kafka) -> None:
+    """Set the largest record that the topic takes."""
     admin = AdminClient(kafka.client)
-    entry = ConfigEntry("max.message.bytes", "200", incremental_operation=AlterConfigOpType.SET)
+    entry = ConfigEntry("max.message.bytes", str(bytes_), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ConfigResource.Type.TOPIC, installation.name, incremental_configs=[entry])
     admin.incremental_alter_configs([resource])[resource].result(10)
+
+
+async def send_after_a_refusal(installation: Installation, kafka: Kafka, app: DurableApp) -> asyncio.Future[Any]:
+    """Send a record that the broker takes, wait until it has refused another one; answer a third."""
+    let_it_take(200, installation, kafka)
 
     def send(size: int) -> asyncio.Future[Any]:
         return app.producer.post(installation.name, b"k", b"x" * size, partition=0)
@@ -74,10 +82,20 @@ async def test_a_record_that_the_client_refuses_is_told(
 ) -> None:
     installation = await asyncio.to_thread(install, partitions=1)
     app = await writing(installation)
-    refused = app.producer.post(installation.name, b"k", b"x" * 2 * MAX_REQUEST_BYTES, partition=0)
-    await until(refused.done)
-    assert refused.exception() is not None
+    await app.producer._producer._message_accumulator.close()
+    refused = app.producer.post(installation.name, b"k", b"x", partition=0)
+    assert isinstance(refused.exception(), ProducerClosed)
     assert app.producer.failed is not None, "others would leave after it"
+
+
+async def test_a_record_may_be_as_large_as_its_topic_takes(
+    install: Callable[..., Installation], kafka: Kafka, writing: Callable[..., Any]
+) -> None:
+    """A dead letter holds what came in; the client's own bound would stop one worker after the other at it."""
+    installation = await asyncio.to_thread(install, partitions=1)
+    let_it_take(20 * MIB, installation, kafka)
+    app = await writing(installation)
+    assert (await app.producer.post(installation.name, b"k", b"x" * 19 * MIB, partition=0)).offset == 0
 
 
 async def test_records_leave_in_order_however_many_are_sent_at_once(
