@@ -121,10 +121,7 @@ def _retried(entry: Entry, event: Instructed) -> Entry | str:
         return "its deadline has passed: skip it, or release its key and redrive it with another deadline"
     if entry.status is Status.ATTEMPT_FAILED:  # it waits for its next attempt
         return replace(entry, not_before=None)
-    again = replace(entry, status=Status.ACCEPTED, not_before=None, reason=None, detail=None)
-    if entry.run_id is None:  # a refused attempt has its number used up, so that each is told apart
-        again = replace(again, attempt=entry.attempt + 1, refused=entry.refused + 1)
-    return again
+    return replace(entry, status=Status.ACCEPTED, not_before=None, reason=None, detail=None)
 
 
 def _not_failed(entry: Entry) -> str:
@@ -171,7 +168,8 @@ def _of_key(state: State, event: Instructed) -> Decision:
     standing = state.standing(scope)
     before = _given(standing.answers, asked) if standing else None
     held = standing is not None and standing.stopped
-    if asked.action is Action.HOLD or held or (before is not None and before.about is None):
+    lets_go = held if before is None else before.about is None  # of a hold; else of a command that blocks the key
+    if asked.action is Action.HOLD or lets_go:
         return _stand(scope, standing, event)
     first = state.head(asked.key) if before is None else before.about
     blocked = state.entry(asked.key, first) if first is not None else None

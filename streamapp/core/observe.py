@@ -139,11 +139,12 @@ def _failed(ended: Entry) -> Entry:
 
 
 def _refused(ended: Entry, attempt: int) -> Entry:
-    """An attempt that Airflow refused. Where another one follows it has its number used up, so each is told apart."""
+    """An attempt that Airflow refused. Where another may follow, its number is used up, so that each is told apart."""
     assert ended.policy is not None
-    if ended.reason not in ended.policy.retry_on or attempt - ended.unstarted >= ended.policy.max_attempts:
-        return _given_up(ended, Status.REJECTED)
-    return _again(replace(ended, attempt=attempt, refused=ended.refused + 1))
+    used_up = replace(ended, attempt=attempt, refused=ended.refused + 1)
+    if ended.reason in ended.policy.retry_on and attempt - ended.unstarted < ended.policy.max_attempts:
+        return _again(used_up)
+    return _given_up(used_up if ended.policy.on_failure is OnFailure.BLOCK else ended, Status.REJECTED)
 
 
 def _again(ended: Entry) -> Entry:

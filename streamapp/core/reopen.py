@@ -30,12 +30,18 @@ def reopen(state: State, event: CommandReceived, reopens: Reopens) -> Opened | E
     taken = state.entry(follower.key, follower.offset) if follower else None
     if taken is not None:
         return taken
-    before = state.entry(usable_key(event.key), reopens.source.offset)
-    if before is None:
+    key = usable_key(event.key)
+    before = state.entry(key, reopens.source.offset)
+    holder = state.holder(event.content.id)
+    if before is not None:
+        why = _refusal(before, reopens)
+    elif holder is not None and holder.offset == reopens.source.offset and holder.key != key:
+        why = f"{reopens.source} has another key, and rounds of a command have one"
+    else:
         return Opened(event.content.id, reopens.round + 1)
-    why = _refusal(before, reopens)
     if why is not None:
         return Rejection(reason=Reason.INVALID_COMMAND, detail=why, id=event.content.id, command=event.content.command)
+    assert before is not None
     return Opened(before.id, before.round + 1)
 
 

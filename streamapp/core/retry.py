@@ -16,8 +16,10 @@ def retry_delay(entry: Entry) -> timedelta:
     """
     assert entry.policy is not None
     delay, longest = entry.policy.retry_delay, entry.policy.retry_delay_max
-    if delay < longest:
-        delay = min(delay * 2 ** min(max(entry.attempt - 1, 0), 32), longest)
+    if timedelta() < delay < longest:
+        doubled = 2 ** min(max(entry.attempt - 1, 0), 64)
+        # The product may be more than a timedelta holds.
+        delay = delay * doubled if doubled < longest / delay else longest
     digest = hashlib.sha256(f"{entry.id}-{entry.round}.{entry.attempt}".encode()).digest()
     share = 0.5 + int.from_bytes(digest[:4], "big") / 2**33
     return delay * share

@@ -227,7 +227,8 @@ def _smaller(event: Event, error: TooLarge) -> Event | None:
     if not isinstance(content, Rejection):
         rejection = Rejection(reason=Reason.TOO_LARGE, detail=str(error), id=content.id, command=content.command)
         return replace(event, content=rejection, policy=None)
-    if event.original == Original(None):
+    key = usable_key(event.key)
+    if (event.original, event.key) == (Original(None), key):
         return None
     detail = f"its bytes are too many for a dead letter and stand at {event.source} only; {content.detail}"
-    return replace(event, key=usable_key(event.key), original=Original(None), content=replace(content, detail=detail))
+    return replace(event, key=key, original=Original(None), content=replace(content, detail=detail))

@@ -104,9 +104,10 @@ class Partition:
         if self._tails.get(key, offset + 1) <= offset:
             return None
         for where, row in self.rows(Queued(key, offset + 1)):
-            if isinstance(where, Queued) and where.key == key and isinstance(row, Entry):
+            if not isinstance(where, Queued) or where.key != key or not isinstance(row, Entry):
+                return None
+            if not self._has_moved_on(where):
                 return row
-            break
         return None
 
     # Reading
@@ -216,10 +217,13 @@ class Partition:
         for where, row in self.rows(seek):
             if not isinstance(where, Queued) or not isinstance(row, Entry):
                 return None
-            moved_on = self.row(Settled(where.key, where.offset)) or self.row(Free(where.offset))
-            if moved_on is None:
+            if not self._has_moved_on(where):
                 return where.key, row
         return None
+
+    def _has_moved_on(self, place: Queued) -> bool:
+        """Whether a row was left behind, by a crash, in the place that its entry has moved on from."""
+        return (self.row(Settled(place.key, place.offset)) or self.row(Free(place.offset))) is not None
 
 
 def _find(read: Callable[[RowKey], Row | None], key: bytes | None, offset: int) -> Entry | None:

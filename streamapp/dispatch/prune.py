@@ -5,6 +5,7 @@ database as marks that a walk has to step over. So a walk goes on behind what it
 when something can have come of age.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -124,8 +125,11 @@ class Pruner:
         owned = list(self._partitions)
         if self._walks.keys() != set(owned):  # taken over anew: nothing that was known holds any more
             self._walks = {partition: _Walk() for partition in owned}
+        places: defaultdict[int, dict[SourcePartition, Offsets]] = defaultdict(dict)
+        for source, place in offsets.items():
+            places[source[1]][source] = place
         for partition, walk in self._walks.items():
-            walk.horizon.look(now, {source: at for source, at in offsets.items() if source[1] == partition.number})
+            walk.horizon.look(now, places[partition.number])
         shortest = min(self._retention, self._shortest() or self._retention)
         for partition, walk in self._walks.items():
             commands = offsets.get((commands_topic, partition.number))

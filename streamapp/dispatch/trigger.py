@@ -156,7 +156,7 @@ class _Try:
                 return self._postponed(str(error))
             if dag is not None and dag.paused:
                 detail = f"the DAG {self._dag_id} is paused, and its commands are not to wait"
-                return self._refused(Reason.REFUSED_BY_AIRFLOW, detail)
+                return await self._refused(Reason.REFUSED_BY_AIRFLOW, detail)
             if not still_due():
                 return Postponed(FIRST_DELAY, "its partition went, or it has changed, while Airflow was asked")
         return await self.ask()
@@ -168,7 +168,7 @@ class _Try:
         conf = {**json.loads(self._params), "_command": self._mark}
         answer = await self._airflow.trigger(self._dag_id, self._run_id, conf)
         if isinstance(answer, DagMissing):
-            return self._dag_missing(answer.detail)
+            return await self._dag_missing(answer.detail)
         self._memory.missing_since = None  # Airflow was away since it said so: a deploy is still going on
         match answer:
             case Created(run):
@@ -176,7 +176,7 @@ class _Try:
             case Exists():
                 return await self._look("Airflow says that the run exists, but does not show it", existed=True)
             case Refused(reason, detail):
-                return self._refused(reason, detail)
+                return await self._refused(reason, detail)
             case Uncertain(detail):
                 self._memory.doubtful_until = self._clock.monotonic() + DOUBT.total_seconds()
                 return await self._look(detail)
@@ -200,10 +200,20 @@ class _Try:
         """For how long a request that was sent before may still create the run."""
         return timedelta(seconds=self._memory.doubtful_until - self._clock.monotonic())
 
-    def _refused(self, reason: Reason, detail: str) -> Outcome | Postponed:
-        """A refusal counts once no earlier request can create the run: it may meet an Airflow that has been mended."""
-        if self._doubt > timedelta():
-            return Postponed(self._doubt, detail)
+    async def _refused(self, reason: Reason, detail: str) -> Outcome | Postponed:
+        """A refusal counts once no earlier request has created the run, or can: Airflow may have been in order then.
+
+        Airflow refuses a DAG that is gone or broken before it looks whether the run exists.
+        """
+        if self._memory.doubtful_until:
+            try:
+                run = await self._airflow.get(self._dag_id, self._run_id)
+            except AirflowUnavailable as error:
+                return self._postponed(f"{detail}; {error}")
+            if run is not None:
+                return self._found(run)
+            if self._doubt > timedelta():
+                return Postponed(self._doubt, detail)
         return self._ended(RunState.NOT_CREATED, reason, detail)
 
     async def _look(self, why: str, *, existed: bool = False) -> Outcome | Postponed:
@@ -240,13 +250,13 @@ class _Try:
         position = ("topic", "partition", "offset", "timestamp")
         return same and any(theirs.get(name) != self._mark[name] for name in position)
 
-    def _dag_missing(self, detail: str) -> Outcome | Postponed:
+    async def _dag_missing(self, detail: str) -> Outcome | Postponed:
         now = self._clock.monotonic()
         if self._memory.missing_since is None:
             self._memory.missing_since = now
         left = self._grace - timedelta(seconds=now - self._memory.missing_since)
         if left <= timedelta():
-            return self._refused(Reason.DAG_NOT_FOUND, detail)
+            return await self._refused(Reason.DAG_NOT_FOUND, detail)
         return Postponed(min(self._delay(), left), detail)
 
     def _postponed(self, why: str) -> Postponed:

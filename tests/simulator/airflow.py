@@ -93,6 +93,8 @@ class Airflow:
         self.outage_until = 0
         self.missing_until: dict[str, int] = {}
         self.paused_until: dict[str, int] = {}
+        self.broken_until: dict[str, int] = {}
+        """A deploy with an error in it: every request for a run is refused, also for one that exists."""
         self.mended_at = 0
 
     def now(self) -> datetime:
@@ -108,6 +110,8 @@ class Airflow:
         if self.missing_until.get(dag_id, 0) > world.now:
             world.counts["dag_missing"] += 1
             return DagMissing(f"404: no {dag_id}")
+        if self.broken_until.get(dag_id, 0) > world.now:
+            return Refused(Reason.DAG_NOT_FOUND, f"400: {dag_id} has import errors")
         if (dag_id, run_id) in self.runs:
             world.counts["conflicts"] += 1
             if (

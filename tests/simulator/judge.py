@@ -52,7 +52,7 @@ def _attempts(world: "World") -> Iterator[str]:
     """Each attempt that an ending counts was a run, or was refused and asked for again by an operator."""
     ran = {Reason.RUN_FAILED, Reason.RUN_DELETED, Reason.RUN_NOT_STARTED}
     given_up = {
-        (one.source, one.attempt + 1)
+        (one.source, one.attempt)
         for told in world.told.values()
         for one in told
         if one.status is Status.BLOCKED and one.reason not in ran

@@ -230,7 +230,7 @@ def a_run_that_was_deleted_is_asked_for_again() -> Any:
 
 @planted()
 def a_refusal_counts_while_a_request_is_under_way() -> Any:
-    def refused(self: Any, reason: Reason, detail: str) -> Any:
+    async def refused(self: Any, reason: Reason, detail: str) -> Any:
         return self._ended(RunState.NOT_CREATED, reason, detail)
 
     return [(trigger._Try, "_refused", refused)]
@@ -326,6 +326,16 @@ def a_hint_is_taken_for_an_end() -> Any:
 
 
 # Endings
+
+
+@planted()
+def a_refusal_is_believed_though_the_run_may_exist() -> Any:
+    async def refused(self: Any, reason: Reason, detail: str) -> Any:
+        if self._doubt > timedelta():
+            return trigger.Postponed(self._doubt, detail)
+        return self._ended(RunState.NOT_CREATED, reason, detail)
+
+    return [(trigger._Try, "_refused", refused)]
 
 
 @planted()

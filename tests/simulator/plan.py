@@ -32,11 +32,12 @@ READ_FAULTS = {"failed_read": 0.1, "slow_read": 0.1}
 RUN_FAULTS = {"late_commit": 0.3, "deleted_at_409": 0.8}
 HINT_FAULTS = {"hint": 0.8, "false_hint": 0.3, "late_hint": 0.3, "doubled_hint": 0.3}
 """For each end of a run, or, with a false one, each start; all workers are told."""
-PAUSED = "dag_paused"
+PAUSED, BROKEN = "dag_paused", "dag_broken"
 WORLD_FAULTS = (
     "outage",
     "dag_missing",
     PAUSED,
+    BROKEN,
     "clock_skew",
     "junk",
     "instruction",
@@ -113,7 +114,7 @@ def make_plan(seed: int) -> Plan:
     known = {**WORKER_FAULTS, **KAFKA_FAULTS, **TRIGGER_FAULTS, **READ_FAULTS, **RUN_FAULTS, **HINT_FAULTS}
     share = random.choice([0.15, 0.3, 0.5])
     rates = {name: rate * random.choice([0.5, 1, 2]) for name, rate in known.items() if random.random() < share}
-    rates |= {name: 1.0 for name in WORLD_FAULTS if name != PAUSED and random.random() < share}
+    rates |= {name: 1.0 for name in WORLD_FAULTS if name not in {PAUSED, BROKEN} and random.random() < share}
     plan = Plan(
         seed=seed,
         partitions=partitions,
@@ -122,7 +123,9 @@ def make_plan(seed: int) -> Plan:
         rates=rates,
         faults_until_ms=random.choice([8_000, 15_000, 30_000]),
     )
-    return _with_paused_dags(plan) if random.random() < share else plan
+    plan = _with_paused_dags(plan) if random.random() < share else plan
+    breaks = Random(f"broken {seed}").random() < share / 2
+    return replace(plan, rates=plan.rates | {BROKEN: 1.0}) if breaks else plan
 
 
 def _with_paused_dags(plan: Plan) -> Plan:

@@ -196,10 +196,14 @@ class World:
         self.airflow.mended_at = self.random.randrange(until)
         if "outage" in rates:
             self.after(self.random.randrange(until), None, self._break_airflow)
-        for name, meet in (("dag_missing", self._hide), ("dag_paused", self._pause)):
+        for name, meet, longest in (
+            ("dag_missing", self._hide, 12_000),
+            ("dag_paused", self._pause, 12_000),
+            ("dag_broken", self._break_dag, 60_000),
+        ):
             for dag in ("one", "two") if name in rates else ():
                 at = self.random.randrange(until)
-                self.after(at, None, partial(meet, dag, at + self.random.randint(500, 12_000)))
+                self.after(at, None, partial(meet, dag, at + self.random.randint(500, longest)))
         for name, step in (
             ("junk", self._send_junk),
             ("instruction", self._instruct),
@@ -246,7 +250,7 @@ class World:
     def unended(self) -> list[Source]:
         """Commands without an ending that nothing excuses: a blocked one holds its key."""
         blocked = [one for source in self.sent if (one := self._entry(source)) and one.status is Status.BLOCKED]
-        holding = {one.source: self._in_queue(one.source, one.attempt) for one in blocked}
+        holding = {one.source: self._in_queue(one.source, one.attempt - one.refused) for one in blocked}
         return [
             source
             for source in self.sent
@@ -264,12 +268,12 @@ class World:
         partition = owner.parts.partitions.get(source.partition) if owner is not None and owner.alive else None
         return None if partition is None else partition.entry(self.sent[source].event.key, source.offset)
 
-    def _in_queue(self, source: Source, attempt: int = 0) -> tuple[int, bytes] | None:
-        """The queue in which a command stands."""
+    def _in_queue(self, source: Source, runs: int = 0) -> tuple[int, bytes] | None:
+        """The queue in which a command stands, after so many runs."""
         event = self.sent[source].event
         if event.key is None or event.policy is None or event.policy.ordering is Ordering.NONE:
             return None
-        if event.policy.ordering is Ordering.TRIGGERED and attempt:
+        if event.policy.ordering is Ordering.TRIGGERED and runs:
             return None
         return source.partition, event.key
 
@@ -423,6 +427,11 @@ class World:
         self.counts["dag_paused"] += 1
         self.airflow.paused_until[dag] = until
         self.say("a person", f"pauses {dag} until {until}")
+
+    def _break_dag(self, dag: str, until: int) -> None:
+        self.counts["dag_broken"] += 1
+        self.airflow.broken_until[dag] = until
+        self.say("a person", f"deploys {dag} with an error in it until {until}")
 
     def _hide(self, dag: str, until: int) -> None:
         self.airflow.missing_until[dag] = until

@@ -170,8 +170,8 @@ class MemoryLedger:
 class MemoryOutlet:
     """The results and dead-letter topics. Implements `dispatch.ports.Outlet`."""
 
-    def __init__(self, max_value_bytes: int = 2**30) -> None:
-        self.max_value_bytes = max_value_bytes
+    def __init__(self, max_letter_bytes: int = 2**30) -> None:
+        self.max_letter_bytes = max_letter_bytes
         self.results: defaultdict[int, Log] = defaultdict(Log)
         self.dead_letters: defaultdict[int, Log] = defaultdict(Log)
 
@@ -180,7 +180,7 @@ class MemoryOutlet:
             outcome = effect.outcome
             return lambda: self.report(outcome)
         letter = effect.letter
-        if len(letter.original.value or b"") > self.max_value_bytes:
+        if len(letter.original.value or b"") + len(letter.key or b"") > self.max_letter_bytes:
             raise TooLarge("the dead letter is too large")
         return lambda: self.dead_letters[letter.source.partition].send(letter)
 

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from streamapp.core import verdicts
 from streamapp.core.effects import Free, OfCommand, OfDag, OfKey, Queued, Settled, Steer
 from streamapp.core.model import Action, OnFailure, Ordering, Reason, Reopens, RunState, Status
 from tests.support.builders import (
@@ -398,6 +399,40 @@ def test_an_instruction_read_again_after_a_crash_is_answered_and_followed_once(s
         return rows
 
     assert shown(successor) == shown(undisturbed)
+
+
+def test_a_cancel_that_a_crash_cut_off_does_not_hold_its_key(table):
+    """Its first row is written; then the first of the key ends, and only then the cancel is read again."""
+    see(table, triggered)
+    cancel = instructed(Action.CANCEL, command_id="c1", offset=5)
+    table.fold(cancel, keep=1)
+    successor = table.again()
+    ended = successor.fold(observed(run_ended(successor.entry(0))))
+    assert offsets(ended) == [0, 2]
+    successor.fold(cancel)
+    assert successor.partition.head(b"k") == 2
+
+
+def test_a_release_read_again_after_a_hold_still_tells_what_it_ended(table):
+    """A crash kept the verdict and the dead letter from leaving."""
+    blocked(table)
+    release = instructed(Action.RELEASE, key=b"k", offset=1)
+    first = table.fold(release)
+    table.fold(instructed(Action.HOLD, key=b"k", offset=2))
+    again = table.again().fold(release)
+    assert [said.id for said in outcomes(again)] == [said.id for said in outcomes(first)]
+    assert [letter.id for letter in letters(again)] == [letter.id for letter in letters(first)]
+    assert table.partition.standing(OfKey(b"k")).stopped
+
+
+def test_each_block_of_a_command_has_an_id_of_its_own(table):
+    """Readers tell outcomes apart by their ids: one with an id that they know is passed over."""
+    blocked(table)  # its first attempt failed
+    ids = [verdicts.outcome_of(table.entry()).id]
+    for number in (1, 2):
+        tell(table, Action.RETRY, number=number)
+        ids += [said.id for said in outcomes(see(table, refused))]
+    assert len(set(ids)) == 3
 
 
 def test_the_same_instruction_sent_twice_is_followed_once(table):

@@ -66,6 +66,15 @@ def test_a_producer_who_sends_the_command_again_meets_the_newest_round(table):
     assert table.entry(7).duplicate_of == "commands-0-5"
 
 
+def test_a_record_of_another_key_opens_no_round(table):
+    """Both would be under way at once, and what is said of the command would meet the wrong one."""
+    decision = table.fold(redriven(6, Reopens(source(1), 1), key=b"other", id="c1"))
+    (said,) = outcomes(decision)
+    assert (said.status, said.reason) == (Status.REJECTED, Reason.INVALID_COMMAND)
+    assert said.detail == "commands-0-1 has another key, and rounds of a command have one"
+    assert table.partition.holder("c1") == Holder(b"k", 1)
+
+
 def test_a_rejected_record_is_redriven_mended():
     table = Table()
     table.fold(received(0, content=rejection(id="commands-0-0")))

@@ -39,6 +39,11 @@ def test_a_policys_longer_delay_is_kept_and_does_not_double(delay, attempt):
     assert delay / 2 <= retry_delay(failed(attempt, delay)) < delay
 
 
+def test_a_delay_of_hours_may_double_as_often_as_one_likes():
+    rules = policy(retry_delay=timedelta(hours=6), retry_delay_max=timedelta(days=1))
+    assert timedelta(hours=12) <= retry_delay(entry(attempt=100, policy=rules)) < timedelta(days=1)
+
+
 def test_no_delay_is_no_delay():
     assert retry_delay(failed(3, timedelta())) == timedelta()
 

@@ -342,7 +342,7 @@ def test_a_rejected_command_does_not_hold_its_key_back():
 
 
 def test_a_dead_letter_that_does_not_fit_goes_without_its_bytes():
-    pipe = too_large(max_value_bytes=100)
+    pipe = too_large(max_letter_bytes=100)
     pipe.fold(received(0, original=Original(b"x" * 101), content=rejection(Reason.TOO_LARGE, detail="it is large")))
     pipe.settle()
     (told,), (letter,) = pipe.outlet.taken(), pipe.outlet.buried()
@@ -353,7 +353,7 @@ def test_a_dead_letter_that_does_not_fit_goes_without_its_bytes():
 
 
 def test_a_command_of_which_nothing_fits_is_still_told_and_buried():
-    pipe = too_large(max_row_bytes=700, max_value_bytes=100)
+    pipe = too_large(max_row_bytes=700, max_letter_bytes=100)
     key = b"k" * (MAX_KEY_BYTES + 1)
     pipe.fold(received(0, key=key, params="x" * 1000, original=Original(b"x" * 1000)))
     pipe.settle()
@@ -361,6 +361,17 @@ def test_a_command_of_which_nothing_fits_is_still_told_and_buried():
     assert (told.status, told.reason, told.key) == (Status.REJECTED, Reason.TOO_LARGE, None)
     assert (letter.key, letter.original) == (None, Original(None))
     assert pipe.failures == []
+
+
+def test_a_large_key_alone_stops_nobody():
+    """Neither value nor headers could be left out: compressed, such a key fits into a topic of small records."""
+    pipe = too_large(max_letter_bytes=100)
+    key = b"k" * (MAX_KEY_BYTES + 1)
+    pipe.fold(received(0, key=key, original=Original(None), content=rejection(Reason.TOMBSTONE)))
+    pipe.settle()
+    (letter,) = pipe.outlet.buried()
+    assert (letter.key, letter.original) == (None, Original(None))
+    assert (pipe.acked, pipe.failures) == ([0], [])
 
 
 def test_what_follows_from_an_observation_must_fit():

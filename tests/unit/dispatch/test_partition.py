@@ -131,6 +131,16 @@ def test_the_row_that_was_written_last_counts_where_a_crash_left_two(part):
     assert part.entry(b"k", 0) == settled(0)
 
 
+@pytest.mark.parametrize("make", [settled, free])
+def test_the_next_of_a_queue_is_none_that_a_crash_left_behind_in_it(part, make):
+    """Its entry has moved on; the redelivery of the event removes the row."""
+    part.put(entry(0), entry(1), entry(2))
+    part.put(make(1))
+    assert part.next_after(b"k", 0) == entry(2)
+    part.delete(Queued(b"k", 0))
+    assert part.head(b"k") == 2
+
+
 def test_another_key_at_the_same_offset_has_another_entry(part):
     part.put(entry(0))
     assert part.entry(b"other", 0) is None

@@ -192,6 +192,21 @@ def test_partitions_take_turns_and_begin_anew_when_they_change_hands(bench):
     assert [len(bench.left(number)) for number in (0, 1)] == [REMOVED_PER_TURN, 0]
 
 
+def test_a_turn_looks_at_each_offset_once_however_many_partitions_there_are(bench):
+    class Counted(dict):
+        looked_at = 0
+
+        def items(self):
+            for item in super().items():
+                self.looked_at += 1
+                yield item
+
+    list(bench.partitions.rebuild(set(range(50))))
+    places = Counted({(topic, number): Offsets(1, 1) for topic in (TOPIC, "results") for number in range(50)})
+    bench.pruner.turn(places, TOPIC)
+    assert places.looked_at <= len(places)
+
+
 def test_a_refused_removal_stops_the_worker(bench):
     bench.fill(0, at=bench.clock.now() - DAY)
     bench.turn()

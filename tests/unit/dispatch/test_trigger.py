@@ -365,6 +365,44 @@ async def test_a_refusal_counts_once_no_earlier_request_can_create_the_run(trigg
     assert (await trigger.run(entry)).result is RunState.NOT_CREATED
 
 
+@pytest.mark.parametrize(
+    "refusal", [Refused(Reason.REFUSED_BY_AIRFLOW, "400: import errors"), DagMissing("404: stale")], ids=["400", "404"]
+)
+@pytest.mark.parametrize("inherited", [True, False])
+async def test_a_run_that_an_earlier_request_created_counts_more_than_a_refusal(
+    trigger, airflow, entry, clock, refusal, inherited
+):
+    """Airflow refuses a DAG that is broken or gone before it looks whether the run exists."""
+    await trigger.run(entry)  # stands for a request whose answer nobody heard
+    if inherited:
+        trigger.inherit(entry)
+    else:
+        airflow.answers = [Uncertain("no answer")]
+        airflow.broken = {"get"}
+        assert isinstance(await trigger.run(entry), Postponed)
+        airflow.broken = set()
+    airflow.answers = [refusal] * 10
+    answer = await trigger.run(entry)
+    while isinstance(answer, Postponed):
+        clock.advance(answer.delay)
+        answer = await trigger.run(entry)
+    assert answer.status is Status.TRIGGERED
+
+
+async def test_a_refusal_does_not_count_while_nobody_says_whether_the_run_exists(trigger, airflow, entry, clock):
+    trigger.inherit(entry)
+    clock.advance(LEASE + DOUBT)
+    airflow.answers = [Refused(Reason.REFUSED_BY_AIRFLOW, "no email")]
+    airflow.broken = {"get"}
+    assert isinstance(await trigger.run(entry), Postponed)
+
+
+async def test_a_first_refusal_is_believed_without_another_request(trigger, airflow, entry):
+    airflow.answers = [Refused(Reason.REFUSED_BY_AIRFLOW, "no email")]
+    assert (await trigger.run(entry)).result is RunState.NOT_CREATED
+    assert airflow.count("get") == 0
+
+
 async def test_an_inherited_dispatch_is_refused_once_the_worker_before_cannot_create_the_run(
     trigger, airflow, entry, clock
 ):
