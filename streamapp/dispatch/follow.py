@@ -3,7 +3,8 @@
 A list of ended runs goes back to the last end seen, by Airflow's own dates, and to the creation of runs that are new
 here: its cost grows with the runs that end, not with those that run. It is asked for often while a command waits for a
 young run, rarely else (`pace`), and at once where Airflow hints that a run ends. What a list can't show is found by
-reconciliation (`reconcile`).
+reconciliation (`reconcile`). What takes a request for each run (the tasks of a failed one, the stop of one that is to
+end) is an errand beside the lists: one broken DAG keeps nobody else's ends waiting.
 """
 
 import asyncio
@@ -37,6 +38,12 @@ LOOK_BACK = timedelta(minutes=2)
 STOP_AGAIN = timedelta(seconds=2)
 """After a stop that failed: Airflow answers 500 when its scheduler has the run in hand at that moment."""
 
+TASKS_AGAIN = timedelta(seconds=1)
+"""After tasks that could not be asked for."""
+
+ERRANDS = 3
+"""So many at a time: one that waits for an answer keeps no other waiting."""
+
 HINT_PAUSES = tuple(timedelta(milliseconds=pause) for pause in (2, 8, 20, 40, 80, 160, 320, 640))
 """Before each look that follows a hint: Airflow gives hints before it commits the end."""
 
@@ -69,13 +76,13 @@ class Run:
     deleted: bool = False
     """Airflow did not have it for a whole reconciliation interval."""
     failures: int = 0
-    stop_at: float = 0.0
-    """When to ask for its stop, if its command has a verdict that waits for its end."""
+    errand_at: float = 0.0
+    """When to ask again for its stop, if its command has a verdict that waits for its end; or for its tasks."""
     end: DagRun | None = None
     """How it ended, once seen; a person may clear it afterwards, but the end was seen."""
     seen_at: float = 0.0
     asking: bool = False
-    """Whether somebody asks for its tasks just now."""
+    """Whether an errand of it is under way."""
     outcome: Outcome | None = None
     reported_at: float = 0.0
 
@@ -145,6 +152,7 @@ class Follower:
         self._outage = False
         self._something = asyncio.Event()
         self._hinted = asyncio.Event()
+        self._errands = asyncio.Event()
         self.has_unknown = asyncio.Event()
         """Set while a run may have ended before any list could have shown it."""
 
@@ -248,12 +256,25 @@ class Follower:
         """Look for runs that have ended, and report them."""
         try:
             await self._poll(why)
-            await self.report_ends()
-            await self._stop_those_asked_for()
         except AirflowUnavailable as error:
             self.note_outage(error)
         else:
+            self.report_ends()
             self._note_answers()
+
+    async def run_errands(self) -> None:
+        """Ask what takes a request for each run, for ever. May be run several times over (`ERRANDS`)."""
+        while True:
+            run = self._next_errand()
+            if run is None:
+                await self._errands.wait()
+                self._errands.clear()
+                continue
+            run.asking = True
+            try:
+                await (self._ask_for_tasks(run) if run.end is not None else self._stop(run))
+            finally:
+                run.asking = False
 
     def report_again(self) -> None:
         """Report again what led to nothing."""
@@ -265,13 +286,13 @@ class Follower:
     def see(self, run: Run, end: DagRun) -> None:
         """Note how a run has ended."""
         if run.end is None:
-            run.end, run.seen_at = end, self._clock.monotonic()
+            run.end, run.seen_at, run.errand_at = end, self._clock.monotonic(), 0.0
             self._foretelling[run.dag_id] = run.foretold
             if end.created_at is not None and end.ended_at is not None:
                 self._durations.note(run.dag_id, end.ended_at - end.created_at)
 
-    async def report_ends(self) -> None:
-        """Report what has ended: successes first, for a failure takes another request."""
+    def report_ends(self) -> None:
+        """Report what has ended; a failure takes an errand first."""
         for run in list(self._runs.values()):
             if run.outcome is not None:
                 continue
@@ -280,9 +301,8 @@ class Follower:
             elif run.end is None and run.deleted:
                 detail = "Airflow no longer has the run"
                 self._send(run, self._outcome(run, RunState.DELETED, Reason.RUN_DELETED, detail))
-        for run in list(self._runs.values()):
-            if run.outcome is None and run.end is not None and not run.asking:
-                await self._report_failure(run)
+        if self._next_errand() is not None:
+            self._errands.set()
 
     def note_outage(self, error: AirflowUnavailable) -> None:
         """Airflow does not answer."""
@@ -310,7 +330,7 @@ class Follower:
         for run in self._runs.values():
             if run.end is not None or run.outcome is not None:
                 if run.outcome is None:
-                    pause = min(pause, 1.0)  # its tasks could not be asked for
+                    pause = min(pause, TASKS_AGAIN.total_seconds())
                 continue
             age = now - run.since
             if not run.waited_for:
@@ -324,7 +344,7 @@ class Follower:
             )
             pause = min(pause, wanted)
             if run.entry.ending is not None:
-                pause = min(pause, max(run.stop_at - self._polled_at, 0.0))
+                pause = min(pause, max(run.errand_at - self._polled_at, 0.0))
             if pause <= shortest:
                 break
         return max(shortest, pause)
@@ -365,9 +385,22 @@ class Follower:
         assert bounds, "a run is new, or a list was asked for before"
         return min(bounds)
 
-    async def _report_failure(self, run: Run) -> None:
-        """Tell a failed run in which no task ever started from one that did something."""
-        run.asking = True
+    def _next_errand(self) -> Run | None:
+        """The one that has been due for longest, of runs that failed or are to be stopped."""
+        now = self._clock.monotonic()
+        due = (
+            run
+            for run in self._runs.values()
+            if run.outcome is None
+            and not run.asking
+            and run.errand_at <= now
+            and (run.entry.ending is not None if run.end is None else run.end.state is not DagRunState.SUCCESS)
+        )
+        return min(due, key=lambda run: run.errand_at, default=None)
+
+    async def _ask_for_tasks(self, run: Run) -> None:
+        """Tell a failed run in which no task ever started from one that did something; report it."""
+        run.errand_at = self._clock.monotonic() + TASKS_AGAIN.total_seconds()
         self.asked["tasks"] += 1
         try:
             started = await self._airflow.any_task_started(run.dag_id, run.run_id)
@@ -376,29 +409,25 @@ class Follower:
                 _log.debug("tasks of a failed run unknown: %s", error, extra=run.ids("tasks_unknown"))
                 return
             started = True  # a key can't wait for ever for this detail; a run that may have done something has failed
-        finally:
-            run.asking = False
         if self._runs.get(run.entry.source) is not run:
             return
         reason = Reason.RUN_FAILED if started else Reason.RUN_NOT_STARTED
         detail = "the run failed" if started else "the run failed before any of its tasks had started"
         self._send(run, self._outcome(run, RunState.FAILED, reason, detail))
 
-    async def _stop_those_asked_for(self) -> None:
-        """Stop runs whose command has a verdict that waits for their end; again, should somebody clear them."""
-        for run in self.open:
-            now = self._clock.monotonic()
-            if run.entry.ending is None or now < run.stop_at:
-                continue
-            run.stop_at = now + STOP_AGAIN.total_seconds()
-            self.asked["stop"] += 1
-            try:
-                await self._airflow.cancel(run.dag_id, run.run_id)
-            except AirflowUnavailable as error:
-                _log.warning("run not stopped: %s", error, extra=run.ids("run_not_stopped"))
-            else:
-                run.stop_at = now + self.reconcile_interval.total_seconds()
-                _log.info("run stopped", extra=run.ids("run_stopped"))
+    async def _stop(self, run: Run) -> None:
+        """Stop a run whose command has a verdict that waits for its end; again later, should somebody clear it."""
+        now = self._clock.monotonic()
+        run.errand_at = now + STOP_AGAIN.total_seconds()
+        self.asked["stop"] += 1
+        try:
+            await self._airflow.cancel(run.dag_id, run.run_id)
+        except AirflowUnavailable as error:
+            _log.warning("run not stopped: %s", error, extra=run.ids("run_not_stopped"))
+        else:
+            if run.end is None:
+                run.errand_at = now + self.reconcile_interval.total_seconds()
+            _log.info("run stopped", extra=run.ids("run_stopped"))
 
     def _send(self, run: Run, outcome: Outcome) -> None:
         if run.outcome is None:

@@ -89,7 +89,7 @@ class Reconciler:
         try:
             met = await self._meet(runs)
             await self._look_up([run for run in runs if run.name not in met])
-            await self._follower.report_ends()
+            self._follower.report_ends()
         except AirflowUnavailable as error:
             self._follower.note_outage(error)
 
@@ -154,7 +154,7 @@ class Reconciler:
                 if found.state.ended and self._follower.is_open(run):
                     self._follower.see(run, found)
         if failures:
-            await self._follower.report_ends()
+            self._follower.report_ends()
             raise failures[-1]
 
     def _miss(self, run: Run) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -8,12 +9,14 @@ import pytest
 from streamapp.airflow.port import DagRunState
 from streamapp.core.model import Entry, Outcome, Policy, Reason, RunState, Source, Status, Timings
 from streamapp.dispatch.follow import (
+    ERRANDS,
     HINT_PAUSES,
     LOOK_BACK,
     OVERLAP,
     OVERLAP_EVERY,
     SHORT_OVERLAP,
     STOP_AGAIN,
+    TASKS_AGAIN,
     Follower,
 )
 from streamapp.dispatch.reconcile import Reconciler
@@ -54,14 +57,28 @@ class World:
             is_waited_for=lambda _: self.waited_for,
         )
 
+    async def tick(self, why="poll"):
+        """Look once, and let the errands that follow from it be run."""
+        async with self.errands():
+            await self.follower.tick(why)
+
+    @asynccontextmanager
+    async def errands(self):
+        tasks = [asyncio.create_task(self.follower.run_errands()) for _ in range(ERRANDS)]
+        yield
+        await settle()
+        for task in tasks:
+            task.cancel()
+
     async def drive(self, work):
         """Let time pass as the work wants it."""
-        task = asyncio.create_task(work)
-        while not task.done():
-            await asyncio.sleep(0)
-            if self.clock.sleeping:
-                self.clock.advance(self.clock.next_wake)
-        await task
+        async with self.errands():
+            task = asyncio.create_task(work)
+            while not task.done():
+                await asyncio.sleep(0)
+                if self.clock.sleeping:
+                    self.clock.advance(self.clock.next_wake)
+            await task
 
     async def reconcile(self):
         await self.drive(self.reconciler.walk())
@@ -118,7 +135,7 @@ async def test_an_ended_run_is_reported_with_airflows_times(world):
     world.clock.advance(SECOND)
     world.end(1)
     world.clock.advance(SECOND)
-    await world.follower.tick()
+    await world.tick()
     assert world.reported == [
         Outcome(
             command_id="c1",
@@ -139,9 +156,9 @@ async def test_an_ended_run_is_reported_with_airflows_times(world):
 
 async def test_a_run_that_runs_is_not_reported(world):
     world.triggered(1)
-    await world.follower.tick()
+    await world.tick()
     world.airflow.start("probe", run_id(1))
-    await world.follower.tick()
+    await world.tick()
     assert world.reported == []
 
 
@@ -149,7 +166,7 @@ async def test_an_end_is_reported_once(world):
     world.triggered(1)
     world.end(1)
     for _ in range(3):
-        await world.follower.tick()
+        await world.tick()
     assert len(world.reported) == 1
 
 
@@ -157,7 +174,7 @@ async def test_others_runs_are_nobodys_business(world):
     world.triggered(1)
     world.airflow.add("probe", "manual__1")
     world.airflow.end("probe", "manual__1")
-    await world.follower.tick()
+    await world.tick()
     assert world.reported == []
 
 
@@ -167,7 +184,7 @@ async def test_a_failed_run_tells_whether_a_task_had_started(world, started, rea
     if not started:
         world.airflow.unstarted.add(run_id(1))
     world.end(1, DagRunState.FAILED)
-    await world.follower.tick()
+    await world.tick()
     assert [(outcome.result, outcome.reason) for outcome in world.reported] == [(RunState.FAILED, reason)]
 
 
@@ -177,20 +194,60 @@ async def test_a_failed_run_whose_tasks_cannot_be_read_keeps_no_other_waiting(wo
         world.triggered(offset)
     world.end(1, DagRunState.FAILED)
     world.end(2)
-    await world.follower.tick()
+    await world.tick()
     assert [outcome.command_id for outcome in world.reported] == ["c2"]
+
+
+async def test_failed_runs_of_a_slow_dag_keep_no_ends_waiting(world):
+    """Their tasks are asked for meanwhile, and nobody answers."""
+    world.airflow.any_task_started = lambda *_: asyncio.Event().wait()
+    for offset in range(2 * ERRANDS):
+        world.triggered(offset)
+        world.end(offset, DagRunState.FAILED)
+    await world.tick()
+    world.triggered(99, dag_id="other")
+    world.end(99, dag_id="other")
+    world.clock.advance(POLL)
+    async with asyncio.timeout(5):
+        await world.tick()
+    assert [outcome.command_id for outcome in world.reported] == ["c99"]
+
+
+async def test_a_stop_that_is_not_answered_keeps_no_ends_waiting(world):
+    world.airflow.cancel = lambda *_: asyncio.Event().wait()
+    entry = world.triggered(1)
+    world.follower.track(replace(entry, ending=Status.CANCELLED))
+    world.triggered(2)
+    await world.tick()
+    world.end(2)
+    world.clock.advance(POLL)
+    async with asyncio.timeout(5):
+        await world.tick()
+    assert [outcome.command_id for outcome in world.reported] == ["c2"]
+
+
+async def test_errands_take_turns(world):
+    """What can't be answered is asked for again after all others."""
+    for offset in range(2 * ERRANDS):
+        world.triggered(offset)
+        world.end(offset, DagRunState.FAILED)
+    world.airflow.broken.add("any_task_started")
+    await world.tick()
+    await world.tick()
+    asked = [call[2] for call in world.airflow.calls if call[0] == "any_task_started"]
+    assert sorted(asked) == sorted(run_id(offset) for offset in range(2 * ERRANDS))
 
 
 async def test_a_failed_run_does_not_wait_for_its_tasks_for_ever(world):
     world.airflow.broken.add("any_task_started")
     world.triggered(1)
     world.end(1, DagRunState.FAILED)
-    await world.follower.tick()
+    await world.tick()
     world.clock.advance(RECONCILE - SECOND)
-    await world.follower.tick()
+    await world.tick()
     assert world.reported == []
     world.clock.advance(SECOND)
-    await world.follower.tick()
+    await world.tick()
     assert [outcome.reason for outcome in world.reported] == [Reason.RUN_FAILED]
 
 
@@ -198,10 +255,11 @@ async def test_an_end_that_was_seen_counts_though_the_run_is_cleared_before_the_
     world.airflow.broken.add("any_task_started")
     world.triggered(1)
     world.end(1, DagRunState.FAILED)
-    await world.follower.tick()
+    await world.tick()
     world.airflow.add("probe", run_id(1))  # cleared
     world.airflow.broken.clear()
-    await world.follower.tick()
+    world.clock.advance(TASKS_AGAIN)
+    await world.tick()
     assert [outcome.result for outcome in world.reported] == [RunState.FAILED]
 
 
@@ -225,14 +283,14 @@ async def test_a_report_that_fails_ends_the_follower(world):
 async def test_one_list_serves_all_runs(world):
     for offset in range(50):
         world.triggered(offset, dag_id=f"dag{offset % 3}")
-    await world.follower.tick()
+    await world.tick()
     assert [call[:2] for call in world.airflow.calls] == [("list_ended", {"dag0", "dag1", "dag2"})]
 
 
 async def test_the_first_list_goes_back_to_the_creation(world):
     world.triggered(1)
     world.clock.advance(10 * SECOND)
-    await world.follower.tick()
+    await world.tick()
     assert world.since() == 10 * SECOND + OVERLAP
 
 
@@ -242,11 +300,11 @@ async def test_the_list_follows_the_last_end_seen_and_never_our_clock(world):
     world.clock.advance(10 * SECOND)
     world.end(1)
     world.clock.advance(20 * SECOND)
-    await world.follower.tick()
-    await world.follower.tick()
+    await world.tick()
+    await world.tick()
     assert world.since() == 20 * SECOND + SHORT_OVERLAP  # only now and then the whole
     world.clock.advance(50 * SECOND)
-    await world.follower.tick()
+    await world.tick()
     assert world.since() == 70 * SECOND + OVERLAP
 
 
@@ -258,9 +316,9 @@ async def test_a_run_that_ended_while_it_was_not_known_here_is_found_by_the_next
     world.end(2)
     world.clock.advance(60 * SECOND)
     world.end(1)
-    await world.follower.tick()
+    await world.tick()
     world.follower.track(entry)
-    await world.follower.tick()
+    await world.tick()
     assert [outcome.command_id for outcome in world.reported] == ["c1", "c2"]
 
 
@@ -271,23 +329,23 @@ async def test_an_end_that_is_committed_late_is_found(world):
     dated = world.clock.now()
     world.clock.advance(OVERLAP - OVERLAP_EVERY)
     world.end(1)
-    await world.follower.tick()
+    await world.tick()
     world.clock.advance(OVERLAP_EVERY)
     world.end(2)
     late = world.airflow.runs["probe", run_id(2)]
     world.airflow.runs["probe", run_id(2)] = replace(late, ended_at=dated)
-    await world.follower.tick()
+    await world.tick()
     assert [outcome.command_id for outcome in world.reported] == ["c1", "c2"]
 
 
 async def test_with_nothing_open_nothing_is_asked(world):
     entry = world.triggered(1)
     world.end(1)
-    await world.follower.tick()
+    await world.tick()
     asked = len(world.airflow.calls)
-    await world.follower.tick()
+    await world.tick()
     world.follower.forget(entry.source)
-    await world.follower.tick()
+    await world.tick()
     await world.reconcile()
     assert len(world.airflow.calls) == asked
 
@@ -295,11 +353,11 @@ async def test_with_nothing_open_nothing_is_asked(world):
 async def test_after_a_rest_the_list_begins_with_the_new_run(world):
     entry = world.triggered(1)
     world.end(1)
-    await world.follower.tick()
+    await world.tick()
     world.follower.forget(entry.source)
     world.clock.advance(timedelta(hours=5))
     world.triggered(2)
-    await world.follower.tick()
+    await world.tick()
     assert world.since() == OVERLAP
 
 
@@ -309,7 +367,7 @@ async def test_after_a_takeover_old_runs_are_looked_up_and_not_listed(world):
     world.end(1)
     world.clock.advance(timedelta(hours=5))
     looking = asyncio.create_task(world.reconciler.look_up_unknown())
-    await world.follower.tick()
+    await world.tick()
     assert world.since() == LOOK_BACK
     while not world.reported:
         await asyncio.sleep(0)
@@ -318,7 +376,7 @@ async def test_after_a_takeover_old_runs_are_looked_up_and_not_listed(world):
     assert [outcome.command_id for outcome in world.reported] == ["c1"]
     assert [call[2] for call in world.airflow.calls if call[0] == "get"] == [run_id(1)]  # the other one is active
     world.end(2)
-    await world.follower.tick()
+    await world.tick()
     assert [outcome.command_id for outcome in world.reported] == ["c1", "c2"]
     assert world.airflow.count("list_active") == 1
     looking.cancel()
@@ -330,7 +388,7 @@ async def test_old_runs_are_looked_up_until_airflow_answers(world):
     world.clock.advance(timedelta(hours=5))
     world.airflow.broken.add("get")
     looking = asyncio.create_task(world.reconciler.look_up_unknown())
-    await world.follower.tick()
+    await world.tick()
     while not world.reported:
         await asyncio.sleep(0)
         if world.clock.sleeping:
@@ -381,12 +439,12 @@ async def test_two_looks_in_a_row_do_not_make_a_run_a_deleted_one(world):
 async def test_an_end_that_no_list_showed_is_found(world):
     world.triggered(1)
     world.triggered(2)
-    await world.follower.tick()
+    await world.tick()
     world.clock.advance(60 * SECOND)
     world.end(1)
     missed = world.airflow.runs["probe", run_id(1)]
     world.airflow.runs["probe", run_id(1)] = replace(missed, ended_at=START - timedelta(hours=1))  # clocks apart
-    await world.follower.tick()
+    await world.tick()
     assert world.reported == []
     await world.reconcile()
     assert [outcome.result for outcome in world.reported] == [RunState.SUCCESS]
@@ -474,7 +532,7 @@ async def test_five_thousand_runs_cost_a_few_requests_a_second(world):
 async def test_an_outcome_that_led_to_nothing_is_reported_again(world):
     entry = world.triggered(1)
     world.end(1)
-    await world.follower.tick()
+    await world.tick()
     world.clock.advance(RECONCILE - SECOND)
     await world.reconcile()
     assert len(world.reported) == 1
@@ -502,12 +560,12 @@ async def test_an_entry_without_a_run_is_forgotten(world, status):
 async def test_the_next_attempts_run_takes_the_place_of_the_last(world):
     entry = world.triggered(1)
     world.end(1, DagRunState.FAILED)
-    await world.follower.tick()
+    await world.tick()
     again = replace(entry, attempt=2, timings=Timings(triggered_at=world.clock.now()))
     world.airflow.add("probe", "cmd__shop__c1__1.2")
     world.follower.track(again)
     world.airflow.end("probe", "cmd__shop__c1__1.2")
-    await world.follower.tick()
+    await world.tick()
     assert [(outcome.attempt, outcome.result) for outcome in world.reported] == [
         (1, RunState.FAILED),
         (2, RunState.SUCCESS),
@@ -517,9 +575,9 @@ async def test_the_next_attempts_run_takes_the_place_of_the_last(world):
 async def test_told_twice_of_a_run_it_is_followed_once(world):
     entry = world.triggered(1)
     world.end(1)
-    await world.follower.tick()
+    await world.tick()
     world.follower.track(entry)
-    await world.follower.tick()
+    await world.tick()
     assert len(world.reported) == 1
 
 
@@ -528,7 +586,7 @@ async def test_runs_of_lost_partitions_are_dropped(world):
         world.triggered(partition, partition=partition)
         world.end(partition)
     world.follower.drop(frozenset({0, 2}))
-    await world.follower.tick()
+    await world.tick()
     assert [outcome.command_id for outcome in world.reported] == ["c1"]
 
 
@@ -542,7 +600,7 @@ async def test_a_run_that_is_dropped_while_airflow_is_asked_is_not_reported(worl
         return await asked(dag_id, id_)
 
     world.airflow.any_task_started = drop_and_answer
-    await world.follower.tick()
+    await world.tick()
     assert world.reported == []
 
 
@@ -551,11 +609,11 @@ async def test_a_run_that_is_dropped_while_airflow_is_asked_is_not_reported(worl
 
 async def test_a_run_whose_command_has_a_verdict_is_stopped_and_its_end_reported(world):
     entry = world.triggered(1)
-    await world.follower.tick()
+    await world.tick()
     assert world.airflow.count("cancel") == 0
     world.follower.track(replace(entry, ending=Status.CANCELLED))
-    await world.follower.tick()
-    await world.follower.tick()
+    await world.tick()
+    await world.tick()
     assert world.airflow.count("cancel") == 1
     assert [outcome.result for outcome in world.reported] == [RunState.FAILED]
 
@@ -563,24 +621,24 @@ async def test_a_run_whose_command_has_a_verdict_is_stopped_and_its_end_reported
 async def test_a_stop_that_failed_is_tried_again_after_a_while(world):
     world.triggered(1, ending=Status.CANCELLED)
     world.airflow.broken.add("cancel")
-    await world.follower.tick()
-    await world.follower.tick()
+    await world.tick()
+    await world.tick()
     assert world.airflow.count("cancel") == 1
     world.airflow.broken.clear()
     world.clock.advance(STOP_AGAIN)
-    await world.follower.tick()
-    await world.follower.tick()
+    await world.tick()
+    await world.tick()
     assert [outcome.result for outcome in world.reported] == [RunState.FAILED]
 
 
 async def test_a_stopped_run_that_somebody_clears_is_stopped_again(world):
     world.triggered(1, ending=Status.CANCELLED)
-    await world.follower.tick()
+    await world.tick()
     world.airflow.add("probe", run_id(1))
-    await world.follower.tick()
+    await world.tick()
     assert world.airflow.count("cancel") == 1
     world.clock.advance(RECONCILE)
-    await world.follower.tick()
+    await world.tick()
     assert world.airflow.count("cancel") == 2
 
 
@@ -633,7 +691,7 @@ async def test_a_false_hint_costs_a_few_requests_and_decides_nothing(world, hint
 async def test_hints_of_others_runs_and_of_ends_that_are_known_cost_nothing(world, hints):
     world.triggered(1)
     world.end(1)
-    await world.follower.tick()
+    await world.tick()
     asked = len(world.airflow.calls)
     for name in ("manual__1", run_id(1), run_id(2)):
         world.follower.hint("probe", name)
@@ -672,12 +730,12 @@ async def test_an_outage_is_logged_once_and_outlived(world, caplog):
     world.triggered(1)
     world.airflow.down = "no connection"
     for _ in range(3):
-        await world.follower.tick()
+        await world.tick()
         await world.reconcile()
     world.end(1)
     world.clock.advance(timedelta(minutes=1))
     world.airflow.down = None
-    await world.follower.tick()
+    await world.tick()
     assert [outcome.result for outcome in world.reported] == [RunState.SUCCESS]
     assert [record.action for record in caplog.records] == ["follow_outage", "run_ended", "follow_outage_over"]
 
