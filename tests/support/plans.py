@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from streamapp.core.events import CommandReceived
-from streamapp.core.model import OnFailure, Ordering, Reason
+from streamapp.core.model import Action, OnFailure, Ordering, Reason
 from tests.support.builders import policy, received, rejection
 from tests.support.manual_clock import START
 from tests.support.world import ALL_LOGS, World
@@ -17,6 +17,16 @@ MAX_COMMANDS = 7
 KINDS = 16
 FATES = ("success", "success", "fail", "unstarted", "deleted", "refused")
 HOUR = timedelta(hours=1)
+
+_KEYS = [{"key": b"a"}, {"key": b"a"}, {"key": b"b"}]
+_DAGS = [{"dag_id": None}, {"dag_id": "one"}, {"dag_id": "two"}]
+OF_COMMANDS = [Action.RETRY, Action.SKIP, Action.CANCEL]
+GIVEN = [
+    *((action, [{}]) for action in OF_COMMANDS),
+    *((action, _KEYS) for action in (Action.HOLD, Action.RELEASE)),
+    *((action, _DAGS) for action in (Action.PAUSE, Action.RESUME)),
+]
+"""What operators do, and to what."""
 
 
 def often(examples):
@@ -91,7 +101,7 @@ def world_of(plan) -> World:
     return World(plan.commands, plan.fate.__getitem__)
 
 
-def drive(world, choices, *, crashes=False):
+def drive(world, choices, *, crashes=False, operators=False):
     """Let happen what the numbers say."""
     for choice in choices:
         kind, rest = choice % KINDS, choice // KINDS
@@ -100,6 +110,8 @@ def drive(world, choices, *, crashes=False):
             continue
         if kind == 5 and crashes and rest % 3 == 0:
             crash(world, rest // 3)
+        elif kind in {6, 7, 8} and operators:
+            operate(world, rest)
         elif kind == 1:
             world.commit()
         elif kind == 2 and rest % 4 == 0:
@@ -111,6 +123,30 @@ def drive(world, choices, *, crashes=False):
             world.lose_answer(world.worker.tries[rest % len(world.worker.tries)])
         elif steps:
             steps[rest % len(steps)]()
+
+
+def operate(world, number):
+    """An operator says something, or has something run again."""
+    number, which = divmod(number, len(GIVEN) + 1)
+    ended = [told for told in world.outlet.taken() if told.status.terminal]
+    if which < len(GIVEN):
+        action, abouts = GIVEN[which]
+        about = abouts[number % len(abouts)]
+        if action in OF_COMMANDS:
+            about = {"command_id": f"c{number % world.sent}"}
+        world.instruct(action, **about)
+        world.control.take_all()
+    elif ended:
+        world.redrive(ended[number % len(ended)])
+
+
+def let_go(world):
+    """Operators let everything go on that they stopped, and what is blocked."""
+    for action, abouts in GIVEN:
+        if action in {Action.RESUME, Action.RELEASE}:
+            for about in abouts:
+                world.instruct(action, **about)
+    world.control.take_all()
 
 
 def crash(world, number):

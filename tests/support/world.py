@@ -9,15 +9,27 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from streamapp.core.effects import Bury, Decision, Emit, RowKey
+from streamapp.core.effects import Bury, Decision, Emit, RowKey, Scope
 from streamapp.core.events import CommandReceived, Event, Instructed, Observed
-from streamapp.core.model import Action, Entry, Instruction, Outcome, Reason, RunState, Source, Status, Timings
+from streamapp.core.model import (
+    Action,
+    Command,
+    Entry,
+    Instruction,
+    Outcome,
+    Reason,
+    Reopens,
+    RunState,
+    Source,
+    Status,
+    Timings,
+)
 from streamapp.core.run_id import run_id
 from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.partitions import Partitions
 from streamapp.dispatch.ready import Note, Ready
 from streamapp.wire import rows
-from tests.support.builders import TOPIC
+from tests.support.builders import TOPIC, command, policy, received
 from tests.support.history import Run, Sent, violations
 from tests.support.manual_clock import ManualClock
 from tests.support.memory import Log, MemoryLedger, MemoryOutlet, Receipt, Turns
@@ -77,6 +89,8 @@ class World:
         self, commands: Iterable[CommandReceived], fate: Callable[[int], list[str]] = lambda _: ["success"]
     ) -> None:
         self.commands = list(commands)
+        self.sent = len(self.commands)
+        """What stands behind these are redrives."""
         self.fate = fate
         self.clock = ManualClock()
         self.ledger = MemoryLedger()
@@ -118,6 +132,27 @@ class World:
 
     def drop(self, partitions: frozenset[int]) -> None:
         self.worker.ready.drop(partitions)
+
+    def steer(self, partition: int, scope: Scope, *, stopped: bool) -> None:
+        self.worker.ready.steer(partition, scope, stopped=stopped)
+
+    # Operators
+
+    def instruct(self, action: Action, **about: Any) -> None:
+        """An operator gives an instruction."""
+        number = len(self.control.records) + len(self.control.in_flight)
+        self.control.send(
+            Instruction(control_id=f"ann-{number}", action=action, by="ann", at=self.clock.now(), **about)
+        )
+
+    def redrive(self, told: Outcome) -> None:
+        """An operator has a command that has ended run again, at the end of its key."""
+        before, offset = self.commands[told.source.offset], len(self.commands)
+        again = before.content if isinstance(before.content, Command) else command(id=told.command_id)
+        event = received(
+            offset, key=before.key, content=replace(again, deadline=None), policy=before.policy or policy()
+        )
+        self.commands.append(replace(event, reopens=Reopens(told.source, told.round)))
 
     def records(self, source: tuple[str, int]) -> list[Any]:
         if source == COMMANDS:
@@ -376,7 +411,7 @@ class World:
     # Inside
 
     def _fate(self, offset: int, attempt: int) -> str:
-        fates = self.fate(offset)
+        fates = self.fate(offset) if offset < self.sent else ["success"]
         return fates[min(attempt, len(fates)) - 1]
 
     def _name(self, entry: Entry) -> str:
