@@ -7,13 +7,13 @@ from hypothesis import given
 from streamapp.core.effects import Free, Queued, Settled
 from streamapp.core.model import Status
 from streamapp.wire import rows
-from tests.support.plans import HOUR, drive, let_go, moves, often, plans, world_of
+from tests.support.plans import HOUR, drive, let_go, many_moves, often, plans, world_of
 
 BURIED = {Status.FAILED, Status.REJECTED}
 
 
 @often(200)
-@given(plans(blocks=True, deadlines=(None, None, HOUR)), moves)
+@given(plans(blocks=True, deadlines=(None, None, HOUR)), many_moves)
 def test_what_operators_want_survives_crashes(plan, choices):
     world = world_of(plan)
     drive(world, choices, crashes=True, operators=True)

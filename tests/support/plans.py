@@ -94,6 +94,7 @@ def _numbers(data):
 
 moves = st.integers(0, 200).flatmap(lambda count: st.binary(min_size=3 * count, max_size=3 * count)).map(_numbers)
 """What happens next, step by step: any number means something in any state, 0 nothing."""
+many_moves = st.binary(min_size=360, max_size=360).map(_numbers)
 numbers = st.integers(0, 2**24)
 
 
@@ -108,7 +109,7 @@ def drive(world, choices, *, crashes=False, operators=False):
         steps = world.steps()
         if kind == 0:
             continue
-        if kind == 5 and crashes and rest % 3 == 0:
+        if kind == 5 and crashes and (operators or rest % 3 == 0):
             crash(world, rest // 3)
         elif kind in {6, 7, 8} and operators:
             operate(world, rest)
