@@ -1,5 +1,7 @@
 """Reads what a request asks for, or says what is wrong with it. Writes nothing."""
 
+import re
+
 from aiohttp import web
 
 from streamapp.console import names
@@ -63,7 +65,7 @@ def limit(request: web.Request) -> int:
         web.HTTPBadRequest: More than there can be, or no number.
     """
     text = request.query.get("limit") or str(DEFAULT_LIMIT)
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_LIMIT):
+    if not (re.fullmatch("[0-9]{1,3}", text) and 1 <= int(text) <= MAX_LIMIT):
         raise web.HTTPBadRequest(text=f"limit must be a number from 1 to {MAX_LIMIT}")
     return int(text)
 

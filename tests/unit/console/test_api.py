@@ -183,6 +183,7 @@ async def test_no_more_than_asked_for_and_said_so(bench):
 @pytest.mark.parametrize(
     "query",
     ["limit=0", "limit=501", "limit=-1", "limit=x", "limit=1.5", "limit=%C2%B2", "limit=99999999999999999999",
+     "limit=00000010000000", pytest.param(f"limit=000000100{'0' * 5000}", id="limit=many digits"),
      "status=gone", "key=%2A&base64=1", "key=%C3%A4&base64=1"],
 )  # fmt: skip
 async def test_what_makes_no_sense_is_refused(bench, query):
