@@ -39,10 +39,11 @@ class Group:
         here = await self._queries.command(command_id)
         if here is not None:
             return Answer(here, [])
+        complete = self._queries.complete
         path = f"{COMMANDS}/{names.encoded(command_id.encode())}"
         there = await self._ask(path, [(names.BASE64, "1")], local=local)
         newest = max(there.found.values(), key=lambda fields: str(fields.get("recorded_at")), default=None)
-        return Answer(newest, self._incomplete(there, local=local))
+        return Answer(newest, self._incomplete(there, complete=complete, local=local))
 
     async def commands(self, wanted: Wanted, limit: int, *, key: bytes | None, local: bool) -> Fields:
         """Commands, those first that changed last; with a key, those of this key."""
@@ -58,7 +59,7 @@ class Group:
         return {
             "commands": found[:limit],
             "truncated": here.truncated or len(found) > limit or _any(there, "truncated"),
-            "incomplete": self._incomplete(there, local=local),
+            "incomplete": self._incomplete(there, complete=here.complete, local=local),
         }
 
     async def _commands_of(self, key: bytes, wanted: Wanted, limit: int, *, local: bool) -> Fields:
@@ -84,7 +85,7 @@ class Group:
         history = [*here.history.commands, *_collected(there, "history")]
         queue.sort(key=lambda fields: (fields["source"]["partition"], fields["source"]["offset"]))
         history.sort(key=newest, reverse=True)
-        incomplete = self._incomplete(there, local=local)
+        incomplete = self._incomplete(there, complete=here.queue.complete, local=local)
         if not queue and not history:
             return Answer(None, incomplete)
         fields = {
@@ -139,12 +140,12 @@ class Group:
         member = self._worker.membership()
         return await self._peers.ask(member.workers, member.url, path, query)
 
-    def _incomplete(self, there: Answers, *, local: bool) -> list[str]:
+    def _incomplete(self, there: Answers, *, complete: bool, local: bool) -> list[str]:
         member = self._worker.membership()
         missing = {*there.silent}
         for answer in there.found.values():
             missing.update(answer.get("incomplete", []))
-        if not self._queries.complete:
+        if not complete:
             missing.add(member.url)
         elif not local:
             owned = {partition.number for partition in self._worker.partitions}

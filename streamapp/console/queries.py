@@ -8,7 +8,7 @@ question is answered at a time, so that many readers slow each other down and no
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from sys import maxsize
 
 from streamapp.console.fields import Fields, command_fields, more_fields
@@ -53,16 +53,18 @@ class Wanted:
 class Found:
     """Commands, and whether there may be more."""
 
-    commands: list[Fields] = field(default_factory=list)
-    truncated: bool = False
+    commands: list[Fields]
+    truncated: bool
+    complete: bool
+    """Whether all of this worker's partitions were looked at."""
 
 
 @dataclass(slots=True)
 class KeyFound:
     """What is known of one key."""
 
-    queue: Found = field(default_factory=Found)
-    history: Found = field(default_factory=Found)
+    queue: Found
+    history: Found
 
 
 class Queries:
@@ -79,8 +81,9 @@ class Queries:
 
     async def command(self, command_id: str) -> Fields | None:
         """The command that holds an id; the newest one where producers used it for several keys."""
+        reading = Reading(self._worker)
         found: list[tuple[Partition, Entry]] = []
-        for partition in self._worker.partitions:
+        for partition in reading.partitions:
             holder = partition.holder(command_id)
             entry = partition.safe_entry(holder.key, holder.offset) if holder else None
             if entry is not None:
@@ -91,9 +94,10 @@ class Queries:
         before = None
         if not entry.status.terminal:
             async with self._turn:
-                before = await count_before(Reading(self._worker), partition, entry)
-            # Meanwhile it may have come to its turn, or its partition may have gone.
-            entry = partition.safe_entry(entry.key, entry.source.offset) or entry
+                before = await count_before(reading, partition, entry)
+            if not reading.here:
+                return await self.command(command_id)
+            entry = partition.safe_entry(entry.key, entry.source.offset) or entry  # it may have come to its turn
         waiting = Waits(self._worker).sentence(partition, entry, before)
         return command_fields(entry, waiting) | more_fields(entry)
 
@@ -112,7 +116,7 @@ class Queries:
                         more = True
                         break
                     chosen[place] = partition, entry
-            found = Found(self._fields(chosen.values()), more or reading.passed_by)
+            found = self._found(reading, chosen.values(), truncated=more or reading.passed_by)
         found.commands.sort(key=newest, reverse=True)
         return found
 
@@ -128,13 +132,16 @@ class Queries:
             queue.sort(key=lambda item: (item[1].source.partition, item[1].source.offset))
             history.sort(key=lambda item: (item[1].at, item[1].source.offset), reverse=True)
             return KeyFound(
-                Found(self._fields(queue[:QUEUE]), reading.passed_by or len(queue) > QUEUE),
-                Found(self._fields(history[:HISTORY]), len(history) > HISTORY),
+                self._found(reading, queue[:QUEUE], truncated=reading.passed_by or len(queue) > QUEUE),
+                self._found(reading, history[:HISTORY], truncated=len(history) > HISTORY),
             )
 
-    def _fields(self, found: Iterable[tuple[Partition, Entry]]) -> list[Fields]:
+    def _found(self, reading: Reading, entries: Iterable[tuple[Partition, Entry]], *, truncated: bool) -> Found:
+        if not reading.here:  # what they wait for can't be looked up any more
+            return Found([], truncated, complete=False)
         waits = Waits(self._worker)
-        return [command_fields(entry, waits.sentence(partition, entry)) for partition, entry in found]
+        fields = [command_fields(entry, waits.sentence(partition, entry)) for partition, entry in entries]
+        return Found(fields, truncated, complete=reading.complete)
 
 
 def newest(fields: Fields) -> tuple[str, int]:
@@ -155,8 +162,8 @@ async def _candidates(reading: Reading, wanted: Wanted) -> AsyncGenerator[tuple[
 
 async def _active(reading: Reading, partition: Partition, key: bytes) -> AsyncIterator[Entry]:
     """A key's commands that have not ended, the front of its queue at least."""
-    seek, count, more = rows.row_key(Queued(key, 0)), 0, await reading.give_way(partition)
-    while more and count <= QUEUE:
+    seek, count, more = rows.row_key(Queued(key, 0)), 0, True
+    while more and count <= QUEUE and await reading.give_way():
         slice_, more = read(partition, seek, lambda name: isinstance(name, Queued) and name.key == key)
         for name, entry in slice_:
             seek = rows.row_key(name) + b"\0"
@@ -164,7 +171,6 @@ async def _active(reading: Reading, partition: Partition, key: bytes) -> AsyncIt
             if now is not None and not now.status.terminal:
                 count += 1
                 yield now
-        more = await reading.give_way(partition) and more
     async for entry in reading.scan_partition(partition, rows.FREE):
         if entry.key == key and not entry.status.terminal:
             yield entry
@@ -176,13 +182,13 @@ async def _last_ended(reading: Reading, partition: Partition, key: bytes) -> lis
     Their rows stand in the order of offsets, so where the last ones start is found by halving.
     """
     low, high = 0, maxsize
-    while low < high and await reading.give_way(partition):
+    while low < high and await reading.give_way():
         middle = (low + high) // 2
         if len(_ended(partition, key, middle, HISTORY + 2)) > HISTORY + 1:
             low = middle + 1
         else:
             high = middle
-    return _ended(partition, key, low, HISTORY + 1) if await reading.give_way(partition) else []
+    return _ended(partition, key, low, HISTORY + 1) if await reading.give_way() else []
 
 
 def _ended(partition: Partition, key: bytes, offset: int, limit: int) -> list[Entry]:

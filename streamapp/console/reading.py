@@ -33,6 +33,8 @@ class Reading:
 
     worker: Worker
     partitions: tuple[Partition, ...] = field(init=False)
+    all_there: bool = field(init=False)
+    """Whether these were all partitions of this worker, when the question came."""
     rows_left: int = MAX_ROWS
     bytes_left: int = MAX_BYTES
     passed_by: bool = False
@@ -40,6 +42,17 @@ class Reading:
 
     def __post_init__(self) -> None:
         self.partitions = tuple(self.worker.partitions)
+        self.all_there = self.worker.partitions.accepting
+
+    @property
+    def here(self) -> bool:
+        """Whether the partitions are still this worker's: else their databases may have been closed."""
+        return set(self.partitions) <= set(self.worker.partitions)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of this worker's partitions could be read."""
+        return self.all_there and self.here
 
     async def latest(self) -> AsyncIterator[tuple[Partition, Entry]]:
         """The commands of which something was said last, the newest first."""
@@ -51,7 +64,7 @@ class Reading:
                 if self._spent(entry):
                     return
                 yield partition, entry
-            if number % SLICE == 0 and not await self.give_way(*self.partitions):
+            if number % SLICE == 0 and not await self.give_way():
                 return
 
     async def scan(self, kind: bytes) -> AsyncIterator[tuple[Partition, Entry]]:
@@ -63,7 +76,7 @@ class Reading:
     async def scan_partition(self, partition: Partition, kind: bytes) -> AsyncIterator[Entry]:
         """All entries of a kind in one partition."""
         seek, key, count, more = kind, None, 0, True
-        while more:
+        while more and await self.give_way():
             slice_, more = read(partition, seek, lambda name: isinstance(name, KINDS[kind]))
             for name, entry in slice_:
                 if self._spent(entry):
@@ -76,14 +89,11 @@ class Reading:
                         self.passed_by = more = True
                         seek = rows.after_queue(name.key)
                         break
-            if not await self.give_way(partition):
-                return
 
-    async def give_way(self, *partitions: Partition) -> bool:
-        """Let others work; whether the partitions are still here: their databases may have been closed meanwhile."""
+    async def give_way(self) -> bool:
+        """Let others work; whether there is still something to read."""
         await self.worker.clock.sleep(timedelta(0))
-        ours = tuple(self.worker.partitions)
-        return all(any(one is partition for one in ours) for partition in partitions)
+        return self.here
 
     def _spent(self, entry: Entry) -> bool:
         self.rows_left -= 1

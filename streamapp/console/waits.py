@@ -98,7 +98,7 @@ async def count_before(reading: Reading, partition: Partition, entry: Entry) -> 
     if entry.key is None or head is None or head >= entry.source.offset:
         return None
     key, seek, count, more = entry.key, rows.row_key(Queued(entry.key, head)), 0, True
-    while more and count <= COUNTED and await reading.give_way(partition):
+    while more and count <= COUNTED and await reading.give_way():
         slice_, more = read(
             partition,
             seek,

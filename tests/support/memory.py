@@ -12,7 +12,7 @@ from typing import Any
 
 from streamapp.core.decide import decide
 from streamapp.core.effects import Bury, Decision, Emit, Row, RowKey, Track
-from streamapp.core.errors import TooLarge
+from streamapp.core.errors import TooLarge, Unsafe
 from streamapp.core.events import Event
 from streamapp.core.model import DeadLetter, Entry, Outcome
 from streamapp.dispatch.partition import Partition
@@ -114,6 +114,8 @@ class MemoryLedger:
         self.databases: defaultdict[int, dict[bytes, bytes]] = defaultdict(dict)
         self.saved: defaultdict[int, int] = defaultdict(lambda: -1)
         """The changelog offset that each database has reached."""
+        self.closed: set[int] = set()
+        """Partitions whose database was taken away: it can't be read."""
         self.reads = 0
         self.scans = 0
         self.writes = 0
@@ -134,14 +136,20 @@ class MemoryLedger:
 
     def get(self, partition: int, key: bytes) -> bytes | None:
         self.reads += 1
-        return self.databases[partition].get(key)
+        return self._database(partition).get(key)
 
     def scan(self, partition: int, start: bytes) -> Generator[tuple[bytes, bytes], None, None]:
         self.scans += 1
-        keys = sorted(self.databases[partition])
+        database = self._database(partition)
+        keys = sorted(database)
         for key in keys[bisect_left(keys, start) :]:
             self.reads += 1
-            yield key, self.databases[partition][key]
+            yield key, database[key]
+
+    def _database(self, partition: int) -> dict[bytes, bytes]:
+        if partition in self.closed:
+            raise Unsafe(f"the database of partition {partition} is not open on this worker")
+        return self.databases[partition]
 
     # What tests do
 

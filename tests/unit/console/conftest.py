@@ -122,6 +122,16 @@ class Bench:
             database[rows.row_key(Identity(entry.id))] = rows.row_value(Holder(entry.key, entry.source.offset))
         list(self.partitions.rebuild([partition.number for partition in self.partitions]))
 
+    def take_away(self) -> None:
+        """A rebalance takes its partitions away, and their databases are closed."""
+        self.partitions.give_up()
+        self.ledger.closed |= self.numbers
+
+    def give_back(self) -> None:
+        """It has its partitions again."""
+        self.ledger.closed.clear()
+        list(self.partitions.rebuild(self.numbers))
+
     def entry(self, key: bytes | None, offset: int, partition: int = 0) -> Entry:
         """A command as it stands."""
         entry = self.partitions.entry(partition, key, offset)

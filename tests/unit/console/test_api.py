@@ -395,18 +395,41 @@ async def test_the_end_of_a_long_history(bench, count, step):
     assert bench.ledger.reads < 4000
 
 
-async def test_partitions_that_are_taken_away_in_the_middle(bench):
-    bench.store(*(entry(offset, key=b"%d" % offset) for offset in range(300)))
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("path", ["/commands?limit=500", "/commands?status=failed", "/commands/c250", "/keys/k"])
+async def test_partitions_that_are_taken_away_in_the_middle(bench, path, back):
+    for offset in range(60):
+        bench.fold(received(offset, key=b"%d" % offset))
+    bench.store(
+        *(entry(offset, policy=policy(ordering=Ordering.NONE)) for offset in range(100, 160)),
+        *(entry(offset) for offset in range(200, 300)),
+        *(ended(offset) for offset in range(300, 400)),
+    )
+    turns = 0
 
     async def sleep(_):
-        bench.partitions.give_up()
-        bench.ledger.databases.clear()
+        nonlocal turns
+        turns -= 1
+        if turns == 0:
+            bench.take_away()
+            if back:
+                bench.give_back()
 
     bench.clock.sleep = sleep
-    answer = await bench.get("/api/v1/commands")
-    assert len(answer["commands"]) <= 50
-    assert answer["incomplete"] == [bench.url]
-    assert (await bench.get("/api/v1/keys/1", status=503))["incomplete"] == [bench.url]
+    for first in (*range(1, 10), *range(10, 1000, 17)):
+        bench.give_back()
+        turns = first
+        answer = await bench.ask(f"/api/v1{path}")
+        content = await answer.json()
+        if turns > 0:
+            break  # it was done before
+        assert answer.status in {200, 503}, content
+        looked_up_again = path == "/commands/c250" and back
+        assert content.get("incomplete") == (None if looked_up_again else [bench.url])
+        bench.give_back()
+        turns = first
+        assert (await bench.ask(path.replace("/commands?", "/?"))).status in {200, 503}
+    assert first > 2
 
 
 async def test_many_readers_take_turns(bench):
