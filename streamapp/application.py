@@ -213,7 +213,7 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
         await prepare(settings, outcomes, outlet, clock)
 
     app.prepare = begin
-    tables.register(app.web.web_app.router, table.snapshot)
+    tables.register(app.web.web_app.router, table.fingerprints)
     return app
 
 

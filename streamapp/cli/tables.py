@@ -12,6 +12,11 @@ Holders = defaultdict[int, list[str]]
 """Addresses of workers by partition."""
 SNAPSHOT_SECONDS = 120.0
 """For a worker to fingerprint a partition: some hundred thousand rows a second."""
+MEANWHILE: dict[int, str] = {
+    httpx.codes.NOT_FOUND: "it moved to another worker meanwhile",
+    httpx.codes.SERVICE_UNAVAILABLE: "its worker reads a table for somebody else just now",
+}
+AGAIN = "run the check again"
 MEND = "stop the worker that has it, delete its data directory, start it again: it is restored from the changelog"
 
 
@@ -50,11 +55,14 @@ async def _holders(client: httpx.AsyncClient, settings: Settings) -> tuple[Holde
 
 
 async def _copy_check(client: httpx.AsyncClient, settings: Settings, part: str, worker: str, number: int) -> Check:
-    answer = await client.get(f"{worker.rstrip('/')}/api/v1/tables/{number}")
-    if answer.status_code == httpx.codes.NOT_FOUND:
-        return Check(part, "problem", "it moved to another worker meanwhile", "run the check again")
+    try:
+        answer = await client.get(f"{worker.rstrip('/')}/api/v1/tables/{number}")
+    except (httpx.ReadError, httpx.RemoteProtocolError):  # the body lacks its end
+        return Check(part, "problem", f"{worker} broke its answer off", AGAIN)
+    if answer.status_code in MEANWHILE:
+        return Check(part, "problem", MEANWHILE[answer.status_code], AGAIN)
     answer.raise_for_status()
-    live = audit.Snapshot.parse(answer.text.splitlines())
+    live = audit.Snapshot.parse(answer.text)
     found = audit.compare(live, await audit.rebuild(settings, number, live.offset))
     if found.equal:
         return Check(part, "ok", f"{found.compared} rows equal their changelog up to offset {live.offset}")

@@ -13,7 +13,7 @@ from faust.types import TP
 from rocksdict import WriteBatch
 
 from streamapp.core.errors import TooLarge, Unsafe
-from streamapp.kafka.audit import Snapshot, digest
+from streamapp.kafka import audit
 from streamapp.kafka.producer import Acknowledgement
 
 BLOCK_CACHE_BYTES = 8 * 2**20
@@ -125,20 +125,27 @@ class Rows(faust.Table):  # type: ignore[misc]
         finally:
             del cursor
 
-    def snapshot(self, partition: int) -> Snapshot | None:
-        """A consistent look at a partition's rows, None where its database is not open. May be called in a thread."""
+    def fingerprints(self, partition: int) -> Generator[bytes, None, None] | None:
+        """A consistent look at a partition's rows, in portions of text; None where its database is not open.
+
+        Each portion may be taken in another thread, and then raises `Unsafe` if the database was taken away meanwhile.
+        It stays locked for as long as somebody has this generator.
+        """
         database = self.data._dbs.get(partition)  # noqa: SLF001
         if database is None:
             return None
-        rows, offset = {}, None
-        for key, value in database.snapshot().items():
-            if key == self.data.offset_key:
-                offset = int(value)
-            else:
-                rows[digest(key)] = digest(value)
-            if partition not in self.data._dbs:  # noqa: SLF001 - taken away: its lock must not be held
-                return None
-        return Snapshot(offset, rows)
+        snapshot, offset_key = database.snapshot(), self.data.offset_key
+        found = next(iter(snapshot.items(from_key=offset_key)), None)
+        offset = int(found[1]) if found is not None and found[0] == offset_key else None
+
+        def rows() -> Generator[tuple[bytes, bytes], None, None]:
+            for key, value in snapshot.items():
+                if self.data._dbs.get(partition) is not database:  # noqa: SLF001
+                    raise Unsafe(f"the database of partition {partition} was taken away")
+                if key != offset_key:
+                    yield key, value
+
+        return audit.portions(offset, rows())
 
     def _database(self, partition: int) -> Any:
         try:

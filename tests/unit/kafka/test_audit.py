@@ -1,4 +1,6 @@
-from streamapp.kafka.audit import Comparison, Rebuilt, Snapshot, compare, digest
+import pytest
+
+from streamapp.kafka.audit import PORTION, Comparison, Rebuilt, Snapshot, compare, digest, portions
 
 
 def snapshot(offset, **rows):
@@ -34,7 +36,14 @@ def test_an_empty_table_has_no_offset():
     assert compare(snapshot(None), rebuilt(None, ("a", b"1"))).equal
 
 
-def test_a_snapshot_travels_as_lines():
-    there = snapshot(7, a=b"1", b=b"2")
-    assert Snapshot.parse(list(there.lines())) == there
-    assert Snapshot.parse(list(snapshot(None).lines())) == snapshot(None)
+@pytest.mark.parametrize("count", [0, 1, PORTION - 2, PORTION - 1, PORTION, 3 * PORTION])
+def test_a_table_travels_in_portions(count):
+    rows = {b"%d" % number: b"v%d" % number for number in range(count)}
+    sent = list(portions(7, rows.items()))
+    assert all(len(portion.splitlines()) <= PORTION for portion in sent)
+    there = Snapshot(7, {digest(key): digest(value) for key, value in rows.items()})
+    assert Snapshot.parse(b"".join(sent).decode()) == there
+
+
+def test_an_empty_table_travels():
+    assert Snapshot.parse(b"".join(portions(None, [])).decode()) == snapshot(None)
