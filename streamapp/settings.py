@@ -89,6 +89,13 @@ def _servers(value: str) -> str:
     return ",".join(servers)
 
 
+def _hosts(value: str) -> str:
+    names = [name.strip().removesuffix(".").lower() for name in value.split(",") if name.strip()]
+    if not names or not all(name == "*" or _NAME.fullmatch(name) for name in names):
+        raise ValueError("must be the name of a host, without a port, or several with commas between, or *")
+    return ",".join(names)
+
+
 def _address(value: str) -> str:
     try:
         parts = urlsplit(value)
@@ -234,6 +241,9 @@ class Settings(BaseModel):
 
     web_bind: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     """The network address on which a worker serves its pages, health and metrics."""
+    web_hosts: Annotated[str, AfterValidator(_hosts)] | None = None
+    """Names by which the pages are reached, beside addresses, localhost and the name that the worker announces: of a
+    proxy or a service, several with commas between, without ports; * for any."""
     worker_url: HttpAddress = "http://127.0.0.1:6066"
     """The worker that the command line asks."""
 

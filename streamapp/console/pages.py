@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from streamapp.airflow.guard import Guard
 from streamapp.clock import Clock
-from streamapp.console import answers, api, probes, views
+from streamapp.console import answers, api, hosts, probes, views
 from streamapp.console.group import Group
 from streamapp.console.peers import Peers
 from streamapp.console.rendering import Html
@@ -99,11 +100,13 @@ def register(
         lender=lender,
     )
     html = Html(settings.app_id, settings.airflow_url)
-    add_routes(app.web.web_app, worker, Peers(lambda: app.http_client), html)
+    others = settings.web_hosts.split(",") if settings.web_hosts else []
+    refuse = hosts.refuse_others(lambda: str(app.conf.canonical_url), others)
+    add_routes(app.web.web_app, worker, Peers(lambda: app.http_client), html, refuse)
     return worker
 
 
-def add_routes(web_app: web.Application, worker: Worker, peers: Peers, html: Html) -> None:
+def add_routes(web_app: web.Application, worker: Worker, peers: Peers, html: Html, refuse: Middleware) -> None:
     """Everything that is served, on any aiohttp application.
 
     Args:
@@ -111,8 +114,9 @@ def add_routes(web_app: web.Application, worker: Worker, peers: Peers, html: Htm
         worker: Whose pages they are.
         peers: The other workers.
         html: Makes the pages.
+        refuse: Lets nobody pass who came by a stranger's name.
     """
-    web_app.middlewares.append(answers.tell_errors(html.error))
+    web_app.middlewares.extend([answers.tell_errors(html.error), refuse])
     web_app.on_response_prepare.append(answers.add_headers)
     group = Group(worker, peers)
     probes.register(web_app.router, worker)

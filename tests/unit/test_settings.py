@@ -154,6 +154,10 @@ def test_what_is_no_duration(text: str) -> None:
     ("name", "value", "mend"),
     [
         ("BOOTSTRAP_SERVERS", "localhost", "must be host:port"),
+        ("WEB_HOSTS", ",", "must be the name of a host"),
+        ("WEB_HOSTS", "console.example.com:6066", "without a port"),
+        ("WEB_HOSTS", "http://console.example.com", "without a port"),
+        ("WEB_HOSTS", "console.example.com, *.example.com", "or *"),
         ("BOOTSTRAP_SERVERS", "kafka://a:1", "must be host:port"),
         ("BOOTSTRAP_SERVERS", ",", "must name at least one host:port"),
         ("SECURITY_PROTOCOL", "TLS", "must be 'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT' or 'SASL_SSL'"),

@@ -14,6 +14,7 @@ from yarl import URL
 from streamapp.airflow.breaker import Breaker
 from streamapp.airflow.guard import Guard
 from streamapp.airflow.limit import Limit
+from streamapp.console.hosts import refuse_others
 from streamapp.console.pages import add_routes
 from streamapp.console.peers import Peers
 from streamapp.console.rendering import Html
@@ -91,6 +92,8 @@ class Bench:
             total=0,
         )
         self.url = ""
+        self.hosts: set[str] = set()
+        """Names by which it is reached, beside those that it has by itself."""
         self.session: aiohttp.ClientSession
         self.server: TestServer[Any]
         list(self.partitions.rebuild(numbers))
@@ -183,7 +186,8 @@ class Bench:
         )
         app = web.Application()
         peers = Peers(lambda: session, patience)
-        add_routes(app, worker, peers, Html("shop", "http://airflow:8080"))
+        refuse = refuse_others(lambda: self.member.url, self.hosts)
+        add_routes(app, worker, peers, Html("shop", "http://airflow:8080"), refuse)
         self.session = session
         self.server = TestServer(app)
         await self.server.start_server()

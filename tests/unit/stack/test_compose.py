@@ -52,6 +52,14 @@ def test_listens_on_this_machine_only(compose: dict[str, Any]) -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
+def test_workers_answer_by_the_names_of_their_services(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    workers = {name: service for name, service in services.items() if "worker" in service.get("command", [])}
+    assert set(workers) == {"worker1", "worker2"}
+    for service in workers.values():
+        assert set(service["environment"]["STREAMAPP_WEB_HOSTS"].split(",")) == set(workers)
+
+
 def test_runs_the_versions_of_the_stack(compose: dict[str, Any]) -> None:
     services = compose["services"]
     kafka = re.search(r"kafka_2.13</artifactId>\s*<version>(.+)</", (ROOT / "stack/kafka/pom.xml").read_text())
