@@ -124,7 +124,7 @@ class Group:
                 "missing": now.following.missing,
                 "unfollowed": now.following.unfollowed,
             },
-            "dags": {dag_id: asdict(dag) for dag_id, dag in now.dags.items()},
+            "dags": {dag_id: asdict(dag) for dag_id, dag in self._worker.by_dag().items()},
             "outcomes": {status.value: count for status, count in now.outcomes.items()},
             "passed_over": now.passed_over,
         }

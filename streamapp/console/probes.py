@@ -10,7 +10,7 @@ from streamapp.observe.metrics import CONTENT_TYPE, Metrics
 
 def register(routes: web.UrlDispatcher, worker: Worker) -> None:
     """Add the routes."""
-    metrics = Metrics(worker.figures)
+    metrics = Metrics(worker.figures, worker.by_dag)
 
     async def live(_: web.Request) -> web.Response:
         return _answer(health.live(worker.figures()))

@@ -81,8 +81,8 @@ class Worker:
         )
 
     def by_dag(self) -> dict[str, DagFigures]:
-        """How the DAGs stand that have something to start or to wait for."""
-        known = self.dags.known
+        """How the DAGs stand that have something to start or to wait for; producers may name thousands."""
+        known, followed = self.dags.known, self.following().runs
         found = {}
         for dag_id, now in self.ready.by_dag.items():
             said = known.get(dag_id)
@@ -90,6 +90,7 @@ class Worker:
                 queued=now.queued,
                 outstanding=now.outstanding,
                 cap=now.cap,
+                known=said is not None or dag_id in followed,
                 paused=said is not None and said.paused,
                 missing=dag_id in known and said is None,
             )
@@ -113,7 +114,6 @@ class Worker:
             folds_acked=folds.acked,
             phases=self.ready.figures,
             airflow=self.airflow(),
-            dags=self.by_dag(),
             following=self.following(),
             held=tuple(sorted(self.gate.reasons)),
             passed_over=self.passed_over(),

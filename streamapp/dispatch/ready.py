@@ -374,9 +374,9 @@ class Ready:
         return None
 
     def _figures_of(self, dag_id: str) -> DagFigures:
-        queue = self._queues.get(dag_id, DagQueue[Note]())
+        queue = self._queues.get(dag_id)
         cap = self._cap(queue.head) if queue else self._share_of(self._cap_of(dag_id))
-        return DagFigures(queued=len(queue), outstanding=self._outstanding[dag_id], cap=cap)
+        return DagFigures(queued=len(queue or ()), outstanding=self._outstanding[dag_id], cap=cap)
 
     def _overdue(self, note: Note) -> bool:
         return note.deadline is not None and note.deadline <= self._clock.now()

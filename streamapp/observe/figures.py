@@ -58,9 +58,11 @@ class DagFigures:
     """Runs that are asked for or have not ended."""
     cap: int
     """How many of them there may be: this worker's share."""
+    known: bool = False
+    """Whether Airflow has it, or has runs of it: not so for any name that a producer can make up."""
     paused: bool = False
     missing: bool = False
-    """Whether Airflow does not have it."""
+    """Whether Airflow does not have it; False also while it has not been asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +94,6 @@ class Figures:
     phases: Mapping[str, int] = field(default_factory=dict)
     """Commands in the index of what may run, by phase."""
     airflow: AirflowFigures = AirflowFigures()
-    dags: Mapping[str, DagFigures] = field(default_factory=dict)
-    """DAGs with something to start or to wait for."""
     following: Following = field(default_factory=Following)
     held: tuple[str, ...] = ()
     """Why the commands topic is not read just now; empty while it is."""

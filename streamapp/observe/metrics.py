@@ -8,14 +8,23 @@ from prometheus_client.registry import Collector
 
 from streamapp.observe.figures import AirflowFigures, DagFigures, Figures
 
+OTHERS = "(others)"
+"""In place of a DAG's name, for all together that Airflow is not known to have: producers could make series of any name
+that a route takes. It is no name that a DAG can have."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics(Collector):
-    """The figures of one worker, read anew for each request."""
+    """The figures of one worker, read anew for each request.
 
-    def __init__(self, figures: Callable[[], Figures]) -> None:
+    Args:
+        figures: Of the worker.
+        dags: Of the DAGs that have something to start or to wait for.
+    """
+
+    def __init__(self, figures: Callable[[], Figures], dags: Callable[[], Mapping[str, DagFigures]]) -> None:
         self._figures = figures
+        self._dags = dags
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -37,7 +46,7 @@ class Metrics(Collector):
             phases.add_metric([phase], count)
         yield phases
         yield from _airflow(now.airflow)
-        yield from _dags(now.dags)
+        yield from _dags(self._dags())
         followed = GaugeMetricFamily("streamapp_runs_followed", "Runs that this worker watches.", labels=["dag_id"])
         for dag_id, count in now.following.runs.items():
             followed.add_metric([dag_id], count)
@@ -91,6 +100,8 @@ def _airflow(now: AirflowFigures) -> Iterator[Metric]:
 
 
 def _dags(dags: Mapping[str, DagFigures]) -> Iterator[Metric]:
+    known = {dag_id: now for dag_id, now in dags.items() if now.known}
+    others = [now for now in dags.values() if not now.known]
     families = (
         ("dag_queued", "Commands that could start if there were room.", lambda now: now.queued),
         ("dag_outstanding", "Runs that are asked for or have not ended.", lambda now: now.outstanding),
@@ -100,8 +111,10 @@ def _dags(dags: Mapping[str, DagFigures]) -> Iterator[Metric]:
     )
     for name, text, read in families:
         family = GaugeMetricFamily(f"streamapp_{name}", text, labels=["dag_id"])
-        for dag_id, now in dags.items():
+        for dag_id, now in known.items():
             family.add_metric([dag_id], read(now))
+        if others:
+            family.add_metric([OTHERS], sum(map(read, others)))
         yield family
 
 

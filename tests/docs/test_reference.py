@@ -129,7 +129,7 @@ def test_routes_are_told() -> None:
 
 def test_metrics_are_told() -> None:
     figures = Figures(lease_remaining=timedelta(0), joined=True, rebalancing=False, restoring=False, accepting=True)
-    metrics = Metrics(lambda: figures)
+    metrics = Metrics(lambda: figures, dict)
     names = {f"{one.name}_total" if one.type == "counter" else one.name for one in metrics.collect()}
     told = {name.partition("{")[0] for name in first_cells(section(HTTP, "## For machines")) if "streamapp_" in name}
     assert told == names

@@ -482,7 +482,7 @@ async def test_the_worker_itself(bench):
             "missing": 0,
             "unfollowed": 0,
         },
-        "dags": {"probe": {"queued": 1, "outstanding": 0, "cap": 16, "paused": False, "missing": False}},
+        "dags": {"probe": {"queued": 1, "outstanding": 0, "cap": 16, "known": True, "paused": False, "missing": False}},
         "outcomes": {"accepted": 1},
         "passed_over": 2,
     }

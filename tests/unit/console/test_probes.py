@@ -2,8 +2,10 @@ from datetime import timedelta
 
 import pytest
 
+from streamapp.airflow.port import Dag
 from streamapp.core.errors import Unsafe
-from tests.support.builders import received
+from streamapp.dispatch.ready import Ready
+from tests.support.builders import policy, received
 
 
 async def test_a_worker_at_work_is_live_and_ready(bench):
@@ -66,3 +68,36 @@ async def test_metrics_are_for_prometheus(bench):
         "streamapp_partitions_owned 2.0",
     ):
         assert line in lines
+
+
+async def test_only_dags_of_airflow_have_series_of_their_own(bench):
+    bench.airflow.dags["probe"] = Dag(max_active_runs=3, paused=True)
+    bench.fold(received(0))
+    for number in range(1, 30):
+        bench.fold(received(number, key=b"%d" % number, policy=policy(dag_id=f"a.nonsense.{number}")))
+    bench.followed = {"started": 1}
+    bench.fold(received(30, key=b"30", policy=policy(dag_id="started")))
+
+    async def queued():
+        lines = (await (await bench.ask("/metrics")).text()).splitlines()
+        return {line for line in lines if line.startswith("streamapp_dag_queued{")}
+
+    started = 'streamapp_dag_queued{dag_id="started"} 1.0'
+    assert await queued() == {started, 'streamapp_dag_queued{dag_id="(others)"} 30.0'}
+    for _ in range(31):
+        await bench.dags.look()
+    assert await queued() == {
+        started,
+        'streamapp_dag_queued{dag_id="probe"} 1.0',
+        'streamapp_dag_queued{dag_id="(others)"} 29.0',
+    }
+    text = await (await bench.ask("/metrics")).text()
+    assert 'streamapp_dag_missing{dag_id="(others)"} 29.0' in text
+    assert "nonsense" not in text
+
+
+async def test_health_looks_at_no_dags(bench, monkeypatch):
+    """Producers may have named thousands of them."""
+    monkeypatch.setattr(Ready, "by_dag", property(lambda _: pytest.fail("it looked")))
+    for path in ("/health/live", "/health/ready"):
+        await bench.get(path)

@@ -43,7 +43,6 @@ def test_every_figure_is_told():
             breaker="open",
             outages=1,
         ),
-        dags={"probe": DagFigures(queued=2, outstanding=4, cap=5, paused=True, missing=True)},
         following=Following(runs={"probe": 1}, missing=2, unfollowed=3, asked={"poll": 4}, hints={"taken": 5}),
         held=("ready",),
         passed_over=6,
@@ -53,7 +52,8 @@ def test_every_figure_is_told():
         routes_reloaded=2,
         outcomes={Status.SUCCEEDED: 9},
     )
-    assert samples(Metrics(lambda: now)) == {
+    dags = {"probe": DagFigures(queued=2, outstanding=4, cap=5, known=True, paused=True, missing=True)}
+    assert samples(Metrics(lambda: now, lambda: dags)) == {
         ("streamapp_folds_open",): 3,
         ("streamapp_folds_acked_total",): 40,
         ("streamapp_commands", "queued"): 5,
@@ -93,17 +93,39 @@ def test_every_figure_is_told():
 
 def test_figures_are_read_anew_each_time():
     looks = iter([figures(folds_open=1), figures(folds_open=2)])
-    metrics = Metrics(lambda: next(looks))
+    metrics = Metrics(lambda: next(looks), dict)
     assert samples(metrics)["streamapp_folds_open",] == 1
     assert samples(metrics)["streamapp_folds_open",] == 2
 
 
 def test_two_workers_in_one_process_do_not_mix():
-    one, other = Metrics(lambda: figures(folds_open=1)), Metrics(lambda: figures(folds_open=2))
+    one, other = Metrics(lambda: figures(folds_open=1), dict), Metrics(lambda: figures(folds_open=2), dict)
     assert samples(one)["streamapp_folds_open",] == 1
     assert samples(other)["streamapp_folds_open",] == 2
 
 
 def test_a_dag_with_a_strange_name_does_not_break_the_text():
-    metrics = Metrics(lambda: figures(following=Following(runs={'a"b\\c\nd': 4})))
+    metrics = Metrics(lambda: figures(following=Following(runs={'a"b\\c\nd': 4})), dict)
     assert samples(metrics)["streamapp_runs_followed", 'a"b\\c\nd'] == 4
+
+
+def test_dags_that_airflow_is_not_known_to_have_are_one():
+    unknown = {
+        "asked about": DagFigures(queued=0, outstanding=0, cap=16, missing=True),
+        "also": DagFigures(queued=0, outstanding=0, cap=16, missing=True),
+        **{f"nonsense {number}": DagFigures(queued=1, outstanding=2, cap=16) for number in range(5000)},
+    }
+    dags = {"probe": DagFigures(queued=2, outstanding=4, cap=5, known=True), **unknown}
+    found = {name: value for name, value in samples(Metrics(figures, lambda: dags)).items() if len(name) == 2}
+    assert {name: value for name, value in found.items() if name[0].startswith("streamapp_dag_")} == {
+        ("streamapp_dag_queued", "probe"): 2,
+        ("streamapp_dag_outstanding", "probe"): 4,
+        ("streamapp_dag_cap", "probe"): 5,
+        ("streamapp_dag_paused", "probe"): 0,
+        ("streamapp_dag_missing", "probe"): 0,
+        ("streamapp_dag_queued", "(others)"): 5000,
+        ("streamapp_dag_outstanding", "(others)"): 10000,
+        ("streamapp_dag_cap", "(others)"): 5002 * 16,
+        ("streamapp_dag_paused", "(others)"): 0,
+        ("streamapp_dag_missing", "(others)"): 2,
+    }
