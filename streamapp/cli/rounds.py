@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from streamapp.core.model import Outcome, Reopens, Status, Timings
+from streamapp.core.model import Outcome, Reopens, RunState, Status, Timings
 
 Place = tuple[int, int]
 """Partition and offset of a record of the commands topic."""
@@ -14,9 +14,9 @@ _STAGES = {
     Status.TRIGGERED: 1,
     Status.RUN_ENDED: 2,
     Status.ATTEMPT_FAILED: 3,
-    Status.BLOCKED: 3,
+    Status.BLOCKED: 4,
 }
-_TERMINAL = 4
+_TERMINAL = 5
 _NO_TIMES = Timings()
 
 
@@ -76,7 +76,7 @@ class Rounds:
         if outcome.status is Status.INSTRUCTION_APPLIED:
             if told is not None:
                 told.retried = True
-        elif told is None or _stage(outcome) > _stage(told.last):
+        elif told is None or stage(outcome) > stage(told.last):
             self._told[place] = Told(_slim(outcome))
 
     def forget(self, place: Place) -> None:
@@ -113,5 +113,8 @@ def _slim(outcome: Outcome) -> Outcome:
     return replace(outcome, dag_run_id=None, detail=None, timings=_NO_TIMES, correlation_id=None, causation_id=None)
 
 
-def _stage(outcome: Outcome) -> tuple[int, int]:
-    return outcome.attempt, _STAGES.get(outcome.status, _TERMINAL)
+def stage(outcome: Outcome) -> tuple[bool, int, int]:
+    """How far a record has come by one of its outcomes."""
+    # An attempt that came to no run is not counted: the verdict on it names the attempt before.
+    attempt = outcome.attempt - (outcome.result is RunState.NOT_CREATED)
+    return outcome.status.terminal, attempt, _STAGES.get(outcome.status, _TERMINAL)

@@ -1,7 +1,9 @@
 from dataclasses import replace
 
+import pytest
+
 from streamapp.cli.rounds import Followed
-from streamapp.core.model import Reopens, Status
+from streamapp.core.model import Reopens, RunState, Status
 from tests.support.builders import source
 from tests.support.rounds import rounds, said
 
@@ -58,3 +60,10 @@ def test_a_record_that_nobody_has_read_yet_may_follow():
 def test_what_was_refused_leaves_the_round_open():
     assert rounds(said(5, Status.REJECTED), at5=Reopens(source(0), 1)).follower((0, 0), 1) is None
     assert rounds(at5=Reopens(source(0), 2)).follower((0, 0), 1) is None
+
+
+@pytest.mark.parametrize("verdict", [Status.REJECTED, Status.CANCELLED, Status.BLOCKED])
+def test_the_verdict_of_an_attempt_that_came_to_no_run_names_the_one_before(verdict):
+    failed = said(0, Status.ATTEMPT_FAILED)
+    refused = said(0, Status.RUN_ENDED, attempt=2, result=RunState.NOT_CREATED)
+    assert rounds(failed, refused, said(0, verdict, attempt=1), refused).told((0, 0)).last.status is verdict
