@@ -18,12 +18,11 @@ from aiokafka.partitioner import DefaultPartitioner
 from streamapp.cli.producing import acknowledged, producing
 from streamapp.cli.results import Results
 from streamapp.core.errors import Unavailable
-from streamapp.core.model import Instruction, Outcome, Status
+from streamapp.core.model import ANSWERS, Instruction, Outcome, Status
 from streamapp.kafka import topics
 from streamapp.settings import Settings
 from streamapp.wire.control import encode_instruction
 
-_ANSWERS = frozenset({Status.INSTRUCTION_APPLIED, Status.INSTRUCTION_REFUSED})
 _murmur2 = DefaultPartitioner()
 
 
@@ -38,7 +37,7 @@ class Order:
         """Whether an outcome says what became of it."""
         asked = self.instruction
         return (
-            outcome.status in _ANSWERS
+            outcome.status in ANSWERS
             and outcome.control_id == asked.control_id
             and outcome.source.partition == self.partition
             and asked.command_id in {None, outcome.command_id}

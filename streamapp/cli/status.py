@@ -10,10 +10,10 @@ from streamapp.cli.options import with_settings
 from streamapp.cli.output import print_fields, print_json, say
 from streamapp.cli.results import Results, as_json_object
 from streamapp.cli.running import run_work
+from streamapp.cli.standing import Standings
 from streamapp.cli.unread import look
 from streamapp.cli.workers import command_at
 from streamapp.core.errors import Unavailable
-from streamapp.core.model import Outcome
 from streamapp.settings import Settings
 
 
@@ -34,9 +34,9 @@ def status(
 ) -> None:
     """Show where one command stands, and what it waits for.
 
-    Asks a worker; where none answers, looks through the results topic for the last thing that was said of the command.
-    A command of which nothing is known is looked for among those that no worker has read yet. Exit code 1 when it isn't
-    there either.
+    Asks a worker; where none answers, looks through the results topic for the last thing that was said of the command:
+    a duplicate only where nothing is said of the command that it repeats. A command of which nothing is known is looked
+    for among those that no worker has read yet. Exit code 1 when it isn't there either.
 
     \b
     Examples:
@@ -48,9 +48,10 @@ def status(
         found = command_at(worker or settings.worker_url, command_id)
     except Unavailable as error:
         say(f"{error}: looking through {settings.results_topic} instead")
-        last = run_work(_last_outcome(settings, command_id))
+        standings = run_work(_standings(settings, command_id))
+        last = standings.of(command_id)
         found = as_json_object(last) if last else None
-        if found is not None and last is not None and not last.status.terminal:
+        if found is not None and not standings.ended(command_id):
             found["waiting_for"] = f"what can't be told just now: {error}"
     if found is None:
         found = _unread(settings, command_id, partition, keys[0] if keys else None)
@@ -75,12 +76,14 @@ def _unread(settings: Settings, command_id: str, partition: int | None, key: byt
     raise click.ClickException(unknown)
 
 
-async def _last_outcome(settings: Settings, command_id: str) -> Outcome | None:
-    last = None
+async def _standings(settings: Settings, command_id: str) -> Standings:
+    standings = Standings()
     async with Results(settings, from_beginning=True) as results:
         while not await results.caught_up():
-            last = next((one for one in reversed(await results.read()) if one.command_id == command_id), last)
-    return last
+            for outcome in await results.read():
+                if outcome.command_id == command_id:
+                    standings.note(outcome)
+    return standings
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, object]]:

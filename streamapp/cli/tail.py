@@ -10,6 +10,7 @@ from streamapp.cli.options import DurationType, with_settings
 from streamapp.cli.output import coloured, print_json, printable, say
 from streamapp.cli.results import Results, as_json_object
 from streamapp.cli.running import run_work
+from streamapp.cli.standing import Standings
 from streamapp.core.key import show_key
 from streamapp.core.model import Outcome
 from streamapp.settings import Settings
@@ -49,7 +50,8 @@ def tail(
     """Follow what becomes of commands.
 
     Prints outcomes from the results topic until interrupted. The same outcome may come twice; its id tells. Exit code
-    1 when --timeout passes before --count or --until-terminal is met; how a command ended makes no difference.
+    1 when --timeout passes before --count or --until-terminal is met; how a command ended makes no difference. That a
+    record was a duplicate is not the end of the command that it repeats.
 
     \b
     Examples:
@@ -77,9 +79,9 @@ class _Follower:
     ) -> None:
         self._settings = settings
         self._fits = fits
-        self._open = until
-        """Ids of commands that are waited for and whose last outcome is not terminal."""
-        self._waits_for_end = bool(until)
+        self._until = until
+        """Ids of commands that are waited for."""
+        self._standings = Standings()
         self._count = count
         self._as_json = as_json
         self._printed = 0
@@ -97,9 +99,7 @@ class _Follower:
             if not timer.expired():
                 raise
             if self._open:
-                raise click.ClickException(
-                    f"not ended in time: {', '.join(map(printable, sorted(self._open)))}"
-                ) from None
+                raise click.ClickException(f"not ended in time: {', '.join(map(printable, self._open))}") from None
             if self._count is not None:
                 raise click.ClickException(f"{self._printed} of {self._count} outcomes came in time") from None
 
@@ -112,13 +112,17 @@ class _Follower:
                         return
             self.unreadable = results.unreadable
             # A command that has ended may have been begun again further on.
-            if self._waits_for_end and not self._open and await results.caught_up():
+            if self._until and not self._open and await results.caught_up():
                 return
+
+    @property
+    def _open(self) -> list[str]:
+        return [one for one in sorted(self._until) if not self._standings.ended(one)]
 
     def _print(self, outcome: Outcome) -> None:
         self._printed += 1
-        if self._waits_for_end:
-            (self._open.discard if outcome.status.terminal else self._open.add)(outcome.command_id)
+        if outcome.command_id in self._until:
+            self._standings.note(outcome)
         if self._as_json:
             print_json(as_json_object(outcome))
         else:

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from streamapp.core.model import Outcome, Status
+from streamapp.core.model import ANSWERS, Outcome, Status
 
 _STOPS = ("hold ", "pause ")
 """How an instruction is told that stops a key, a DAG or all."""
-_ANSWERS = frozenset({Status.INSTRUCTION_APPLIED, Status.INSTRUCTION_REFUSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class Timeline:
         return self._waits_since is not None
 
     def _of_itself(self, outcome: Outcome) -> Iterator[Step]:
-        if outcome.status in _ANSWERS:
+        if outcome.status in ANSWERS:
             yield Step(outcome.at, "instruction", outcome.detail or "", outcome)
             return
         if outcome.status is Status.TRIGGERED and self._before is not None:

@@ -44,6 +44,9 @@ TERMINAL = frozenset(
 OBSERVATIONS = frozenset({Status.TRIGGERED, Status.RUN_ENDED})
 """What the sink and the follower report; everything else is a verdict and comes from a fold alone."""
 
+ANSWERS = frozenset({Status.INSTRUCTION_APPLIED, Status.INSTRUCTION_REFUSED})
+"""What is said of an instruction; the command stands as it did."""
+
 
 class Reason(StrEnum):
     """Why a command did not succeed. The list is closed: it is part of the public contract."""

@@ -10,8 +10,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -283,9 +285,9 @@ def test_tail_until_a_command_has_ended_for_good(run: Run, topic: str, kafka: Ka
         results,
         outcome("a", Status.FAILED),
         outcome("b", Status.SUCCEEDED),
-        outcome("a", Status.ACCEPTED, round_=2),
+        outcome("a", Status.ACCEPTED, round_=2, offset=1),
     )
-    later = threading.Timer(2, lambda: publish(kafka, results, outcome("a", Status.SUCCEEDED, round_=2)))
+    later = threading.Timer(2, lambda: publish(kafka, results, outcome("a", Status.SUCCEEDED, round_=2, offset=1)))
     later.start()
     done = run("tail", "--until-terminal", "a", "--json", "--timeout", "30s")
     later.join()
@@ -293,6 +295,26 @@ def test_tail_until_a_command_has_ended_for_good(run: Run, topic: str, kafka: Ka
     shown = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(one["round"], one["status"]) for one in shown] == [(1, "failed"), (2, "accepted"), (2, "succeeded")]
     assert run("tail", "--until-terminal", "b", "--timeout", "30s").exit_code == 0
+
+
+def test_tail_tells_the_end_of_a_command_from_what_else_is_said_of_its_id(run: Run, topic: str, kafka: Kafka) -> None:
+    refused = replace(outcome("a", Status.INSTRUCTION_REFUSED), detail="it has ended", control_id="late")
+    publish(
+        kafka,
+        f"{topic}-results",
+        outcome("a", Status.SUCCEEDED),
+        refused,
+        outcome("b", Status.TRIGGERED, offset=1),
+        outcome("b", Status.DUPLICATE, offset=2),
+        outcome("c", Status.DUPLICATE, offset=3),
+    )
+    done = run("tail", "--until-terminal", "a", "--timeout", "20s")
+    assert done.exit_code == 0
+    assert [line.split()[1] for line in done.stdout.splitlines()] == ["succeeded", "instruction_refused"]
+    done = run("tail", "--until-terminal", "b", "--until-terminal", "c", "--timeout", "3s")
+    assert done.exit_code == 1
+    assert [line.split()[1] for line in done.stdout.splitlines()] == ["triggered", "duplicate", "duplicate"]
+    assert done.stderr == "Error: not ended in time: b, c\n"
 
 
 def test_tail_passes_over_what_is_no_outcome(run: Run, topic: str, kafka: Kafka) -> None:
@@ -363,6 +385,27 @@ def test_status_without_a_worker_looks_through_the_results(run: Run, topic: str,
     assert found["status"] == "accepted"
     assert found["waiting_for"] == f"what can't be told just now: the worker at {url} answers 503 (not all answer)"
     assert run("status", "c", "--worker", "http://127.0.0.1:1").exit_code == 1
+
+
+def test_status_without_a_worker_is_that_of_the_command_itself(run: Run, topic: str, kafka: Kafka) -> None:
+    publish(
+        kafka,
+        f"{topic}-results",
+        outcome("a", Status.SUCCEEDED),
+        replace(outcome("a", Status.INSTRUCTION_REFUSED), control_id="late"),
+        outcome("b", Status.TRIGGERED, offset=1),
+        outcome("b", Status.DUPLICATE, offset=2),
+        replace(outcome("c", Status.DUPLICATE, offset=4), duplicate_of=f"{topic}-1-3"),
+    )
+
+    def status(command_id: str) -> Any:
+        return json.loads(run("status", command_id, "--worker", "http://127.0.0.1:1", "--json").stdout)
+
+    assert status("a")["status"] == "succeeded"
+    assert status("b")["status"] == "triggered"
+    only = status("c")
+    assert (only["status"], only["duplicate_of"]) == ("duplicate", f"{topic}-1-3")
+    assert only["waiting_for"].startswith("what can't be told just now: no worker answers")
 
 
 def checks(done: Result) -> dict[str, dict[str, str]]:
