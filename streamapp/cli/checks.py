@@ -72,7 +72,7 @@ async def workers_check(settings: Settings) -> list[Check]:
             read = await consumer.beginning_offsets(partitions) | committed
             lags.append(f"{topic.name} {sum(max(ends[one] - read[one], 0) for one in partitions)}")
     finally:
-        await consumer.stop()
+        await topics.stop(consumer)
     lag = f"not yet read: {', '.join(lags)}"
     if not members:
         mend = "start one with `faust -A streamapp worker -l info`"

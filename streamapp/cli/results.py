@@ -44,14 +44,14 @@ class Results:
                 for partition, offset in starts.items():
                     self._consumer.seek(partition, offset)
         except BaseException:
-            await self._consumer.stop()
+            await topics.stop(self._consumer)
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._consumer.stop()
+        await topics.stop(self._consumer)
 
     async def read(self) -> list[Outcome]:
         """What came next; empty when nothing came for a while."""

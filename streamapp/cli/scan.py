@@ -51,14 +51,14 @@ class Topic:
                 self.starts = _numbers(await self._consumer.beginning_offsets(partitions))
                 self.ends = _numbers(await self._consumer.end_offsets(partitions))
         except BaseException:
-            await self._consumer.stop()
+            await topics.stop(self._consumer)
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._consumer.stop()
+        await topics.stop(self._consumer)
 
     async def at(self, time: datetime) -> Offsets:
         """The first offset of each partition whose record is of this time or later; its end where there is none."""
@@ -135,7 +135,7 @@ async def open_reader(settings: Settings, role: str) -> tuple[AIOKafkaConsumer, 
     try:
         await topics.start(consumer, settings)
     except BaseException:
-        await consumer.stop()
+        await topics.stop(consumer)
         raise
     return consumer, [TopicPartition(found.name, number) for number in range(found.partitions)]
 

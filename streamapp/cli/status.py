@@ -8,13 +8,16 @@ import click
 from streamapp.cli.asking import key_options
 from streamapp.cli.options import with_settings
 from streamapp.cli.output import print_fields, print_json, say
-from streamapp.cli.results import Results, as_json_object
+from streamapp.cli.parts import registry_of
+from streamapp.cli.results import as_json_object
 from streamapp.cli.running import run_work
+from streamapp.cli.scan import Topic
 from streamapp.cli.standing import Standings
 from streamapp.cli.unread import look
 from streamapp.cli.workers import command_at
 from streamapp.core.errors import Unavailable
 from streamapp.settings import Settings
+from streamapp.wire.outcomes import OutcomeCodec
 
 
 @click.command()
@@ -78,11 +81,12 @@ def _unread(settings: Settings, command_id: str, partition: int | None, key: byt
 
 async def _standings(settings: Settings, command_id: str) -> Standings:
     standings = Standings()
-    async with Results(settings, from_beginning=True) as results:
-        while not await results.caught_up():
-            for outcome in await results.read():
-                if outcome.command_id == command_id:
-                    standings.note(outcome)
+    codec = OutcomeCodec(registry_of(settings), settings.results_topic)
+    async with Topic(settings, "results") as topic:
+        async for record in topic.read(topic.starts, label="looking through what was said"):
+            outcome = await codec.decode(record.key, record.value)
+            if outcome is not None and outcome.command_id == command_id:
+                standings.note(outcome)
     return standings
 
 

@@ -11,6 +11,7 @@ from streamapp.cli.output import coloured, print_json, printable, say
 from streamapp.cli.results import Results, as_json_object
 from streamapp.cli.running import run_work
 from streamapp.cli.standing import Standings
+from streamapp.core.errors import Unavailable
 from streamapp.core.key import show_key
 from streamapp.core.model import Outcome
 from streamapp.settings import Settings
@@ -50,8 +51,8 @@ def tail(
     """Follow what becomes of commands.
 
     Prints outcomes from the results topic until interrupted. The same outcome may come twice; its id tells. Exit code
-    1 when --timeout passes before --count or --until-terminal is met; how a command ended makes no difference. That a
-    record was a duplicate is not the end of the command that it repeats.
+    1 when --timeout passes before --count or --until-terminal is met, or before Kafka has answered; how a command
+    ended makes no difference. That a record was a duplicate is not the end of the command that it repeats.
 
     \b
     Examples:
@@ -89,15 +90,20 @@ class _Follower:
 
     async def run(self, limit: timedelta | None, *, from_beginning: bool) -> None:
         seconds = limit.total_seconds() if limit else None
+        connected = False
         try:
             async with (
                 asyncio.timeout(seconds) as timer,
                 Results(self._settings, from_beginning=from_beginning) as results,
             ):
+                connected = True
                 await self._follow(results)
         except TimeoutError:
             if not timer.expired():
                 raise
+            if not connected:
+                what = f"Kafka at {self._settings.bootstrap_servers} has not answered in time"
+                raise Unavailable(f"{what}; nothing was read") from None
             if self._open:
                 raise click.ClickException(f"not ended in time: {', '.join(map(printable, self._open))}") from None
             if self._count is not None:

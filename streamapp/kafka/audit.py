@@ -129,5 +129,5 @@ async def rebuild(settings: Settings, partition: int, offset: int | None) -> Reb
             for record in batch[source]:
                 rebuilt.add(record.offset, record.key, record.value)
     finally:
-        await consumer.stop()
+        await topics.stop(consumer)
     return rebuilt

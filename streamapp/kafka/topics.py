@@ -4,6 +4,7 @@ Commands, results, control and the changelog of the table share one partition co
 together. It is never altered here, since that would move keys to other partitions.
 """
 
+import asyncio
 import logging
 import re
 import ssl
@@ -155,6 +156,17 @@ async def start(client: ClientT, settings: Settings) -> ClientT:
     finally:
         logger.removeHandler(why)
     return client
+
+
+async def stop(consumer: Any) -> None:
+    """Stop an aiokafka consumer, also one whose Kafka has gone away."""
+    try:
+        await consumer.stop()
+    except asyncio.CancelledError:
+        # It cancels a request of its own that is under way, and lets that out as if we had been cancelled.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 from fastavro import schemaless_reader
 
+from streamapp.cli import scan
 from streamapp.cli.main import main
 from streamapp.core.model import Outcome, Source, Status
 from streamapp.wire.outcomes import OutcomeCodec
@@ -406,6 +407,36 @@ def test_status_without_a_worker_is_that_of_the_command_itself(run: Run, topic: 
     only = status("c")
     assert (only["status"], only["duplicate_of"]) == ("duplicate", f"{topic}-1-3")
     assert only["waiting_for"].startswith("what can't be told just now: no worker answers")
+
+
+def test_status_ends_when_kafka_goes_away_meanwhile(
+    run: Run, topic: str, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "STALLED_AFTER", 4)
+    producer = Producer(kafka.client)
+    producer.produce(f"{topic}-results", value=b"\x00\x00\x00\x00\x07x", partition=1)
+    assert producer.flush(10) == 0
+    # More than Kafka gives at a time.
+    publish(
+        kafka,
+        f"{topic}-results",
+        *(replace(outcome("a", Status.ACCEPTED, offset=n), detail="x" * 1000) for n in range(6000)),
+    )
+
+    class DeadlyQuestion(dict[str, tuple[int, Any]]):
+        def get(self, path: str, default: Any = None) -> Any:
+            kafka.kill()
+            return 404, {"error_code": 40403, "message": "no such schema"}
+
+    # The first record needs its schema: the registry is asked in the midst of reading.
+    with worker(DeadlyQuestion()) as registry_url:
+        try:
+            done = run("status", "a", "--worker", "http://127.0.0.1:1", STREAMAPP_SCHEMA_REGISTRY_URL=registry_url)
+        finally:
+            kafka.start()
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert done.stderr.endswith(f"Error: Kafka has stopped answering for {topic}-results; try again\n")
 
 
 def checks(done: Result) -> dict[str, dict[str, str]]:

@@ -1,4 +1,5 @@
 import json
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,6 +40,18 @@ def test_a_json_object_has_the_fields_of_the_topic() -> None:
     assert fields["key"] == "event"
     assert fields["source"] == {"topic": "commands", "partition": 3, "offset": 42}
     assert fields["at"] == "2026-01-31T08:00:00.000Z"
+
+
+def test_a_kafka_that_says_nothing_is_told_when_the_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        servers = f"127.0.0.1:{mute.getsockname()[1]}"
+        done = CliRunner(env={"STREAMAPP_BOOTSTRAP_SERVERS": servers}).invoke(main, ["tail", "--timeout", "300ms"])
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert done.stderr == f"Error: Kafka at {servers} has not answered in time; nothing was read\n"
 
 
 @pytest.mark.parametrize(
