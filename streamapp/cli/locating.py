@@ -4,14 +4,14 @@ from collections.abc import Iterable
 
 from streamapp.cli.control import partition_in, partition_of_key, partitions_in
 from streamapp.cli.output import say
-from streamapp.cli.workers import command_at, key_at
+from streamapp.cli.workers import CantTell, command_at, key_at
 from streamapp.core.errors import ConfigError, Unavailable
 from streamapp.core.key import show_key
 from streamapp.settings import Settings
 
 
 class Locator:
-    """Finds partitions, and never guesses: an instruction on the wrong one is refused there."""
+    """Finds partitions. In doubt nothing is given: about a command it would be refused there, but a hold would not."""
 
     def __init__(self, settings: Settings, worker: str, partitions: int, given: int | None) -> None:
         """Ask nobody yet.
@@ -48,10 +48,10 @@ class Locator:
         return {one: place for one, place in places.items() if place is not None}
 
     def key(self, key: bytes) -> int:
-        """Where commands of a key are, or would be.
+        """Where commands of a key are; where Java clients put them if there are none, or no worker runs.
 
         Raises:
-            ConfigError: They are on several partitions.
+            ConfigError: They are on several partitions, or a worker that may know does not answer.
         """
         if self._given is not None:
             return self._given
@@ -59,6 +59,9 @@ class Locator:
         if self._silence is None:
             try:
                 found = partitions_in(key_at(self._worker, key) or {})
+            except CantTell as error:
+                what = f"the key {show_key(key)}: where it is can't be told, nothing was given ({error})"
+                raise ConfigError(f"{what}; name its partition with --partition") from None
             except Unavailable as error:
                 self._silence = str(error)
                 say(f"{error}: taking the partition that Java clients choose for the key")

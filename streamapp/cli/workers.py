@@ -13,11 +13,16 @@ from streamapp.core.errors import Unavailable
 HTTP_SECONDS = 10.0
 
 
+class CantTell(Unavailable):
+    """A worker answers, and others that may know do not."""
+
+
 def command_at(worker: str, command_id: str) -> dict[str, Any] | None:
     """A command as the workers know it, None where they know of none.
 
     Raises:
-        Unavailable: No worker answers, or not all of those that may know.
+        CantTell: Not all workers that may know have answered.
+        Unavailable: No worker answers.
     """
     return _ask(worker, f"commands/{quote(command_id, safe='')}")
 
@@ -26,9 +31,14 @@ def key_at(worker: str, key: bytes) -> dict[str, Any] | None:
     """A key's queue and history as the workers know them, None where they know of none.
 
     Raises:
-        Unavailable: No worker answers, or not all of those that may know.
+        CantTell: Not all workers that may know have answered.
+        Unavailable: No worker answers.
     """
-    return _ask(worker, f"keys/{base64.urlsafe_b64encode(key).decode()}?base64=1")
+    found = _ask(worker, f"keys/{base64.urlsafe_b64encode(key).decode()}?base64=1")
+    if found is not None and found.get("incomplete"):
+        silent = ", ".join(map(str, found["incomplete"]))
+        raise CantTell(f"the worker at {worker} knows a part of it (no answer from {silent})")
+    return found
 
 
 def _ask(worker: str, path: str) -> dict[str, Any] | None:
@@ -45,7 +55,7 @@ def _ask(worker: str, path: str) -> dict[str, Any] | None:
     if answer.status_code == httpx.codes.NOT_FOUND:
         return None
     why = content.get("error") if isinstance(content, dict) else None
-    raise Unavailable(f"the worker at {worker} answers {answer.status_code}" + (f" ({why})" if why else ""))
+    raise CantTell(f"the worker at {worker} answers {answer.status_code}" + (f" ({why})" if why else ""))
 
 
 @cache

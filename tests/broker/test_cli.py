@@ -439,6 +439,22 @@ def test_status_ends_when_kafka_goes_away_meanwhile(
     assert done.stderr.endswith(f"Error: Kafka has stopped answering for {topic}-results; try again\n")
 
 
+def test_history_of_a_key_that_a_silent_worker_may_have_leaves_no_partition_out(
+    run: Run, topic: str, kafka: Kafka
+) -> None:
+    publish(kafka, f"{topic}-results", outcome("a", Status.ACCEPTED))
+    elsewhere = {"source": {"topic": topic, "partition": 0, "offset": 1}}
+    known = {"queue": [], "history": [elsewhere], "incomplete": ["http://worker-2:6066"]}
+    with worker({"/api/v1/keys/aw==?base64=1": (200, known)}) as url:
+        done = run("history", "--key", "k", "--worker", url)
+    assert done.exit_code == 0
+    assert done.stdout.count("accepted") == 1
+    assert done.stderr == (
+        f"the worker at {url} knows a part of it (no answer from http://worker-2:6066): "
+        f"looking through {topic}-results alone\n"
+    )
+
+
 def checks(done: Result) -> dict[str, dict[str, str]]:
     return {check["part"]: check for check in map(json.loads, done.stdout.splitlines())}
 

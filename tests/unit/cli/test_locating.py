@@ -74,5 +74,19 @@ def test_a_key_on_two_partitions_has_to_be_told():
         locator(url).key(b"event")
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, {"queue": [], "history": [at(9)], "incomplete": ["http://worker-2:6066"]}),
+        (503, {"error": "not all of them answer", "incomplete": ["http://worker-2:6066"]}),
+    ],
+)
+def test_a_key_that_a_silent_worker_may_have_has_to_be_told(answer):
+    with worker({"/api/v1/keys/ZXZlbnQ=?base64=1": answer}) as url:
+        with pytest.raises(ConfigError, match=r"event: .* nothing was given .*; name its partition with --partition"):
+            locator(url).key(b"event")
+        assert locator(url, given=4).key(b"event") == 4
+
+
 def test_everywhere():
     assert locator(NOBODY).everywhere() == list(range(12))
