@@ -96,14 +96,18 @@ async def worker_check(settings: Settings) -> list[Check]:
     """The worker that the command line would ask is ready."""
     async with _http() as client:
         answer = await client.get(f"{settings.worker_url}/health/ready")
-    if answer.status_code == httpx.codes.OK:
-        return [Check("worker", "ok", f"{settings.worker_url} is ready")]
     try:
-        why = ", ".join(answer.json()["problems"])
+        said = answer.json()
+        ready, problems = said["ok"] is True, ", ".join(said["problems"])
     except (ValueError, TypeError, KeyError):
-        why = _short(answer)
+        ready, problems = False, ""
+    if answer.status_code == httpx.codes.OK:
+        if ready:
+            return [Check("worker", "ok", f"{settings.worker_url} is ready")]
+        what = f"what answers at {settings.worker_url} is no worker: {_short(answer)}"
+        return [Check("worker", "problem", what, f"set {variable('worker_url')} to the address of a worker")]
     mend = "wait while it rebuilds its state; else its log says why"
-    return [Check("worker", "problem", f"{settings.worker_url} is not ready: {why}", mend)]
+    return [Check("worker", "problem", f"{settings.worker_url} is not ready: {problems or _short(answer)}", mend)]
 
 
 async def registry_check(settings: Settings) -> list[Check]:
@@ -166,7 +170,7 @@ CHECKS: tuple[tuple[str, Asked, str], ...] = (
 
 
 async def run(name: str, ask: Asked, where: str, settings: Settings) -> list[Check]:
-    """One check; a part that does not answer is a problem, not an error."""
+    """One check; a part that does not answer, or makes no sense, is a problem and not an error."""
     try:
         return await ask(settings)
     except (Unavailable, KafkaError) as error:
@@ -174,6 +178,9 @@ async def run(name: str, ask: Asked, where: str, settings: Settings) -> list[Che
     except httpx.HTTPError as error:
         what = f"{getattr(settings, where)} does not answer ({error or type(error).__name__})"
         return [Check(name, "problem", what, f"start it, or set {variable(where)}")]
+    except (ValueError, TypeError, KeyError) as error:  # somebody else's answer
+        what = f"{getattr(settings, where)} gives an answer that makes no sense ({type(error).__name__}: {error})"
+        return [Check(name, "problem", what, f"check {variable(where)}")]
 
 
 def _parts(url: str, parts: dict[str, str]) -> Check:

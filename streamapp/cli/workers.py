@@ -24,7 +24,7 @@ def command_at(worker: str, command_id: str) -> dict[str, Any] | None:
         CantTell: Not all workers that may know have answered.
         Unavailable: No worker answers.
     """
-    return _ask(worker, f"commands/{quote(command_id, safe='')}")
+    return _ask(worker, f"commands/{quote(command_id, safe='')}", "command_id")
 
 
 def key_at(worker: str, key: bytes) -> dict[str, Any] | None:
@@ -34,14 +34,15 @@ def key_at(worker: str, key: bytes) -> dict[str, Any] | None:
         CantTell: Not all workers that may know have answered.
         Unavailable: No worker answers.
     """
-    found = _ask(worker, f"keys/{base64.urlsafe_b64encode(key).decode()}?base64=1")
+    found = _ask(worker, f"keys/{base64.urlsafe_b64encode(key).decode()}?base64=1", "queue")
     if found is not None and found.get("incomplete"):
         silent = ", ".join(map(str, found["incomplete"]))
         raise CantTell(f"the worker at {worker} knows a part of it (no answer from {silent})")
     return found
 
 
-def _ask(worker: str, path: str) -> dict[str, Any] | None:
+def _ask(worker: str, path: str, field: str) -> dict[str, Any] | None:
+    """What a worker says, which has this field."""
     try:
         answer = _client().get(f"{worker.rstrip('/')}/api/v1/{path}")
         content = answer.json()
@@ -49,8 +50,10 @@ def _ask(worker: str, path: str) -> dict[str, Any] | None:
         raise click.UsageError(f"--worker {worker}: {error}") from None
     except (httpx.HTTPError, ValueError) as error:
         raise Unavailable(f"no worker answers at {worker} ({error or type(error).__name__})") from None
-    if answer.status_code == httpx.codes.OK and isinstance(content, dict):
-        return content
+    if answer.status_code == httpx.codes.OK:
+        if isinstance(content, dict) and field in content:
+            return content
+        raise Unavailable(f"what answers at {worker} is no worker")
     # A 404 in JSON is a worker's; in anything else it would be somebody else's server.
     if answer.status_code == httpx.codes.NOT_FOUND:
         return None

@@ -345,7 +345,7 @@ def test_tail_ends_quietly_when_interrupted(topic: str, kafka: Kafka, environ: d
 
 def test_status_asks_a_worker(run: Run, topic: str) -> None:
     entry = {
-        "id": "a/b",
+        "command_id": "a/b",
         "status": "blocked",
         "source": {"topic": topic, "offset": 3},
         "detail": "x\x1by",
@@ -355,7 +355,7 @@ def test_status_asks_a_worker(run: Run, topic: str) -> None:
         shown = run("status", "a/b", "--worker", url)
         assert shown.exit_code == 0
         assert [line.split(maxsplit=1) for line in shown.stdout.splitlines()] == [
-            ["id:", "a/b"],
+            ["command_id:", "a/b"],
             ["status:", "blocked"],
             ["source.topic:", topic],
             ["source.offset:", "3"],
@@ -469,7 +469,7 @@ def test_doctor_finds_everything_well(run: Run, topic: str, kafka: Kafka, regist
         assert time.monotonic() < deadline
     member.commit(message, asynchronous=False)
     airflow = FakeAirflow()
-    with worker({"/health/ready": (200, {"ready": True})}) as url, airflow.in_thread():
+    with worker({"/health/ready": (200, {"ok": True, "problems": []})}) as url, airflow.in_thread():
         done = run(
             "doctor",
             "--json",

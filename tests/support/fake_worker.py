@@ -10,12 +10,12 @@ from typing import Any
 
 @contextmanager
 def worker(answers: dict[str, tuple[int, Any]]) -> Iterator[str]:
-    """Serve these statuses and contents, by path; the address."""
+    """Serve these statuses and contents, by path; the address. A text is served as it is, anything else as JSON."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, content = answers.get(self.path, (404, {"error": "not found"}))
-            body = json.dumps(content).encode()
+            body = (content if isinstance(content, str) else json.dumps(content)).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -11,7 +11,7 @@ SETTINGS = load_settings({})
 
 
 def at(partition):
-    return {"source": {"topic": "commands", "partition": partition, "offset": 7}}
+    return {"command_id": "a", "source": {"topic": "commands", "partition": partition, "offset": 7}}
 
 
 def locator(url, given=None):
