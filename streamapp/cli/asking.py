@@ -1,7 +1,6 @@
 """Reads: the options and arguments that the verbs for instructions share. Writes: nothing."""
 
 import base64
-import binascii
 import getpass
 import os
 import sys
@@ -92,7 +91,7 @@ def ids_argument(verb: F) -> Callable[..., Any]:
     def call(*, command_ids: tuple[str, ...], **arguments: Any) -> Any:
         ids: list[str] = []
         for one in command_ids:
-            ids += [line.strip() for line in sys.stdin if line.strip()] if one == "-" else [one]
+            ids += _lines() if one == "-" else [one]
         if not ids:
             raise click.UsageError("standard input names no command")
         for one in ids:
@@ -114,19 +113,36 @@ def dags_option(verb: F) -> Callable[..., Any]:
     return call
 
 
+def utf8(value: str, name: str) -> str:
+    """A text that can be sent.
+
+    Raises:
+        click.BadParameter: It holds bytes that are no UTF-8.
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter("is not UTF-8", param_hint=name) from None
+    return value
+
+
 def text(value: str, name: str) -> str:
     """A text that an instruction can carry.
 
     Raises:
         click.BadParameter: It is too long, or holds bytes that are no UTF-8.
     """
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise click.BadParameter("is not UTF-8", param_hint=name) from None
+    utf8(value, name)
     if len(value) > MAX_TEXT_LENGTH:
         raise click.BadParameter(f"has more than {MAX_TEXT_LENGTH} characters", param_hint=name)
     return value
+
+
+def _lines() -> list[str]:
+    try:
+        return [line.strip() for line in sys.stdin if line.strip()]
+    except UnicodeDecodeError:
+        raise click.UsageError("standard input is not UTF-8") from None
 
 
 def _checked(_: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -151,7 +167,7 @@ def _bytes(key: str) -> bytes:
 def _decoded(key: str) -> bytes:
     try:
         return _bounded(base64.b64decode(key, validate=True), "--key-base64")
-    except binascii.Error:
+    except ValueError:
         raise click.BadParameter("is not base64", param_hint="--key-base64") from None
 
 

@@ -11,6 +11,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from streamapp.airflow.chosen import ChosenAirflow
 from streamapp.airflow.connect import check_log_in, connect
 from streamapp.airflow.port import AirflowUnavailable
+from streamapp.cli.output import reason_of
 from streamapp.clock import SystemClock
 from streamapp.core.errors import ConfigError, Unavailable
 from streamapp.kafka import topics
@@ -176,7 +177,7 @@ async def run(name: str, ask: Asked, where: str, settings: Settings) -> list[Che
     except (Unavailable, KafkaError) as error:
         return [Check(name, "problem", str(error), "")]
     except httpx.HTTPError as error:
-        what = f"{getattr(settings, where)} does not answer ({error or type(error).__name__})"
+        what = f"{getattr(settings, where)} does not answer ({reason_of(error)})"
         return [Check(name, "problem", what, f"start it, or set {variable(where)}")]
     except (ValueError, TypeError, KeyError) as error:  # somebody else's answer
         what = f"{getattr(settings, where)} gives an answer that makes no sense ({type(error).__name__}: {error})"

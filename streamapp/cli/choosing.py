@@ -32,7 +32,10 @@ class MomentType(click.ParamType):
                 ago = DurationType().convert(value, param, ctx)
             except click.BadParameter:
                 self.fail(f"{error}; write it like 2026-01-31T08:00:00Z, or like 2h for two hours ago", param, ctx)
-            return SystemClock().now() - ago
+            try:
+                return SystemClock().now() - ago
+            except OverflowError:
+                self.fail(f"{value!r} is longer ago than can be counted", param, ctx)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 
+from streamapp.cli.output import reason_of
 from streamapp.cli.producing import acknowledged, producing
 from streamapp.cli.results import Results
 from streamapp.core.errors import Unavailable
@@ -103,10 +104,8 @@ class Control:
             for one in sent:
                 await acknowledged(one)
         except (KafkaError, TimeoutError) as error:
-            why = error or type(error).__name__
-            raise Unavailable(
-                f"not acknowledged ({why}): it may have been given or not; it does no harm to give it again"
-            ) from None
+            what = f"not acknowledged ({reason_of(error)}): it may have been given or not"
+            raise Unavailable(f"{what}; it does no harm to give it again") from None
 
 
 @asynccontextmanager

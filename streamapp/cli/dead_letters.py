@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from streamapp.cli.asking import by_option
+from streamapp.cli.asking import by_option, utf8
 from streamapp.cli.choosing import Chosen, choosing
 from streamapp.cli.deliver import Parcel, deliver
 from streamapp.cli.letters import Letter, Search, State, search
@@ -162,6 +162,8 @@ def discard(*, settings: Settings, as_json: bool, chosen: Chosen, everything: bo
       streamapp dead-letters discard --reason undecodable --until 2026-01-31T08:00:00Z --note "the old producer"
     """  # noqa: D301
     check_selection(chosen, everything=everything)
+    if note is not None:
+        utf8(note, "--note")
     found = run_work(search(settings, chosen))
     _say_passed(settings, found)
     letters = [one for one in found.letters if one.state is State.OPEN][: chosen.limit]

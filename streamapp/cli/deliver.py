@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import click
 from aiokafka.errors import KafkaError
 
+from streamapp.cli.output import reason_of
 from streamapp.cli.producing import acknowledged, producing
 from streamapp.cli.scan import progress_hidden
 from streamapp.core.errors import Unavailable
@@ -68,7 +69,5 @@ async def deliver(
                     delivered += 1
                     bar.update(1)
     except (KafkaError, TimeoutError) as error:
-        why = error or type(error).__name__
-        raise Unavailable(
-            f"not acknowledged ({why}); {delivered} of {len(given)} were: give the same command again for the rest"
-        ) from None
+        what = f"not acknowledged ({reason_of(error)}); {delivered} of {len(given)} were"
+        raise Unavailable(f"{what}: give the same command again for the rest") from None

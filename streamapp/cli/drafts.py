@@ -67,8 +67,11 @@ class Drafts:
         if unknown := set(given) - {*_TEXTS, *_TIMES, "key"}:
             raise ConfigError(f"{place}: {min(unknown)!r} is not a field of a command; nothing was sent")
         for name in (*_TEXTS, *_TIMES, "key"):
-            if not isinstance(given.get(name, ""), str):
+            content = given.get(name, "")
+            if not isinstance(content, str):
                 raise ConfigError(f"{place}: {name} must be text; nothing was sent")
+            if content != content.encode(errors="ignore").decode():
+                raise ConfigError(f"{place}: {name} is not UTF-8; nothing was sent")
         for name in {"command", "params"} - set(given):
             raise ConfigError(f"{place}: {name} is missing; nothing was sent")
         for name in set(_TIMES) & set(given):

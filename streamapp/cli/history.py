@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 import click
 
-from streamapp.cli.asking import key_options
+from streamapp.cli.asking import key_options, utf8
 from streamapp.cli.choosing import MomentType
 from streamapp.cli.control import partition_in, partitions_in
 from streamapp.cli.options import with_settings
@@ -72,6 +72,8 @@ def history(
     """  # noqa: D301
     if (command_id is not None) + bool(keys) + every != 1 or len(keys) > 1:
         raise click.UsageError("give one of COMMAND_ID, --key, --key-base64 and --all")
+    if command_id is not None:
+        utf8(command_id, "COMMAND_ID")
     key = keys[0] if keys else None
     found, now = _known(settings, worker or settings.worker_url, command_id, key)
     within = {partition} if partition is not None else found

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -19,7 +19,7 @@ from streamapp.wire.dead_letter import decode_dead_letter
 from streamapp.wire.discards import Discard, decode_discard
 from streamapp.wire.outcomes import OutcomeCodec
 from streamapp.wire.reopens import decode_reopens
-from streamapp.wire.times import to_text
+from streamapp.wire.times import EPOCH, to_text
 
 CLOCKS_DIFFER = timedelta(hours=1)
 """Between two workers, or a worker and whoever dates Kafka's records: a search by time starts that much earlier."""
@@ -146,7 +146,7 @@ async def _letters(settings: Settings, chosen: Chosen, found: Search) -> tuple[l
     raw: dict[str, _Raw] = {}
     discards: dict[str, Discard] = {}
     async with Topic(settings, "dead letters") as topic:
-        starts = topic.starts if chosen.since is None else await topic.at(chosen.since - CLOCKS_DIFFER)
+        starts = topic.starts if chosen.since is None else await topic.at(earlier(chosen.since))
         async for record in topic.read(starts, label="reading dead letters"):
             discard = decode_discard(record.value, record.headers)
             if discard is not None:
@@ -199,7 +199,7 @@ async def _outcomes(
         since = chosen.since
     codec = OutcomeCodec(registry_of(settings), settings.results_topic)
     async with Topic(settings, "results") as topic:
-        starts = topic.starts if since is None else await topic.at(since - CLOCKS_DIFFER)
+        starts = topic.starts if since is None else await topic.at(earlier(since))
         numbers = {partition for partition, _ in places}
         if everything:
             numbers = set(starts) if chosen.partition is None else {chosen.partition}
@@ -227,6 +227,11 @@ def _known(one: _Raw, rounds: Rounds, discards: dict[str, Discard]) -> Letter:
         follower_told=rounds.told(follower[0].place) if follower else None,
         discard=discards.get(one.letter.id),
     )
+
+
+def earlier(since: datetime) -> datetime:
+    """Where a search from a time on has to start in Kafka, which has no time before 1970."""
+    return max(since, EPOCH + CLOCKS_DIFFER) - CLOCKS_DIFFER
 
 
 def reopens_of(record: Any) -> Reopens | None:

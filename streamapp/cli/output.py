@@ -24,7 +24,7 @@ _COLOURS = {
 
 def print_json(value: Any) -> None:
     """One line of JSON; ASCII only, so that nothing in it can steer a terminal."""
-    click.echo(json.dumps(value, default=_plain))
+    click.echo(json.dumps(value, default=_plain, allow_nan=False))
 
 
 def say(text: str) -> None:
@@ -35,6 +35,11 @@ def say(text: str) -> None:
 def printable(text: object) -> str:
     """The text with everything that could steer a terminal escaped: control characters, bidirectional marks."""
     return "".join(_escape(character) for character in str(text))
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says, or its name: many say nothing."""
+    return str(error) or type(error).__name__
 
 
 def coloured(status: str) -> str:

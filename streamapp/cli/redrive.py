@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from streamapp.cli.asking import by_option
+from streamapp.cli.asking import by_option, utf8
 from streamapp.cli.choosing import Chosen, choosing
 from streamapp.cli.control import Order, control
 from streamapp.cli.dead_letters import check_selection, fail_for_missing
@@ -164,7 +164,7 @@ def _new_params(params: str | None) -> dict[str, Any] | None:
     if params is None:
         return None
     try:
-        return strict_json.loads(params)
+        return strict_json.loads(utf8(params, "--params"))
     except strict_json.NotStrictJson as error:
         raise click.BadParameter(str(error), param_hint="--params") from None
 

@@ -5,7 +5,7 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
@@ -13,7 +13,7 @@ import click
 
 from streamapp.cli.choosing import MomentType
 from streamapp.cli.deliver import Parcel, deliver
-from streamapp.cli.letters import CLOCKS_DIFFER, reopens_of
+from streamapp.cli.letters import earlier, reopens_of
 from streamapp.cli.options import with_settings
 from streamapp.cli.output import print_json, say
 from streamapp.cli.parts import registry_of
@@ -175,7 +175,7 @@ async def _starts(topic: Topic, span: Span) -> dict[int, int]:
 async def _note_outcomes(settings: Settings, rounds: Rounds, places: set[Place], since: datetime) -> None:
     codec = OutcomeCodec(registry_of(settings), settings.results_topic)
     async with Topic(settings, "results") as topic:
-        starts = await topic.at(max(since - CLOCKS_DIFFER, datetime(1970, 1, 1, tzinfo=UTC)))
+        starts = await topic.at(earlier(since))
         wanted = {partition for partition, _ in places}
         starts = {number: start for number, start in starts.items() if number in wanted}
         async for record in topic.read(starts, label="reading results"):

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 
 from streamapp.airflow.connect import connect
 from streamapp.airflow.port import AirflowPort, DagRun
 from streamapp.cli.checks import HTTP_SECONDS, Check
+from streamapp.cli.workers import command_path
 from streamapp.clock import SystemClock
 from streamapp.core.errors import Unavailable
 from streamapp.core.run_id import run_prefix
@@ -66,7 +66,7 @@ async def _command(worker: httpx.AsyncClient, run: DagRun) -> Mapping[str, Any] 
     mark = run.conf.get("_command")
     if not isinstance(mark, Mapping) or not isinstance(mark.get("id"), str):
         return None
-    answer = await worker.get(f"/api/v1/commands/{quote(mark['id'], safe='')}", follow_redirects=True)
+    answer = await worker.get(f"/api/v1/{command_path(mark['id'])}", follow_redirects=True)
     if answer.status_code == httpx.codes.NOT_FOUND:
         return None
     if answer.status_code != httpx.codes.OK:

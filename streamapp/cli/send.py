@@ -16,7 +16,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from streamapp.cli.drafts import EXAMPLE, Draft, Drafts
 from streamapp.cli.options import with_settings
-from streamapp.cli.output import print_json, printable, say
+from streamapp.cli.output import print_json, printable, reason_of, say
 from streamapp.cli.parts import registry_of
 from streamapp.cli.producing import acknowledged, producing
 from streamapp.cli.running import run_work
@@ -128,7 +128,7 @@ async def _deliver(
                     progress.update(1)
     except (KafkaError, TimeoutError) as error:
         first = drafts[delivered].place
-        what = f"{first}: not acknowledged ({error or type(error).__name__}); {delivered} of {len(drafts)} were"
+        what = f"{first}: not acknowledged ({reason_of(error)}); {delivered} of {len(drafts)} were"
         raise click.ClickException(
             f"{what}, the rest may have arrived or not: with ids it is safe to send them again"
         ) from None

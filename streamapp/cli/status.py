@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from streamapp.cli.asking import key_options
+from streamapp.cli.asking import key_options, utf8
 from streamapp.cli.options import with_settings
 from streamapp.cli.output import print_fields, print_json, say
 from streamapp.cli.parts import registry_of
@@ -47,6 +47,7 @@ def status(
       streamapp status order-17 --key customer-17
       streamapp status commands-3-1042-1767225600000 --worker http://worker-2:6066 --json
     """  # noqa: D301
+    utf8(command_id, "ID")
     try:
         found = command_at(worker or settings.worker_url, command_id)
     except Unavailable as error:

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -181,6 +182,8 @@ def _plain(content: Any) -> Any:
         return {str(name): _plain(part) for name, part in content.items()}
     if isinstance(content, list):
         return [_plain(part) for part in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return json.dumps(content)  # NaN, Infinity: no JSON, so they become text
     return content if isinstance(content, str | int | float | bool | None) else str(content)
 
 

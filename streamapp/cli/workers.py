@@ -3,11 +3,11 @@
 import base64
 from functools import cache
 from typing import Any
-from urllib.parse import quote
 
 import click
 import httpx
 
+from streamapp.cli.output import reason_of
 from streamapp.core.errors import Unavailable
 
 HTTP_SECONDS = 10.0
@@ -24,7 +24,7 @@ def command_at(worker: str, command_id: str) -> dict[str, Any] | None:
         CantTell: Not all workers that may know have answered.
         Unavailable: No worker answers.
     """
-    return _ask(worker, f"commands/{quote(command_id, safe='')}", "command_id")
+    return _ask(worker, command_path(command_id), "command_id")
 
 
 def key_at(worker: str, key: bytes) -> dict[str, Any] | None:
@@ -34,11 +34,21 @@ def key_at(worker: str, key: bytes) -> dict[str, Any] | None:
         CantTell: Not all workers that may know have answered.
         Unavailable: No worker answers.
     """
-    found = _ask(worker, f"keys/{base64.urlsafe_b64encode(key).decode()}?base64=1", "queue")
+    found = _ask(worker, f"keys/{_name(key)}", "queue")
     if found is not None and found.get("incomplete"):
         silent = ", ".join(map(str, found["incomplete"]))
         raise CantTell(f"the worker at {worker} knows a part of it (no answer from {silent})")
     return found
+
+
+def command_path(command_id: str) -> str:
+    """Where the API tells of a command."""
+    return f"commands/{_name(command_id.encode())}"
+
+
+def _name(name: bytes) -> str:
+    """An id or a key, as it survives the way: in an address . and .. are taken away."""
+    return f"{base64.urlsafe_b64encode(name).decode()}?base64=1"
 
 
 def _ask(worker: str, path: str, field: str) -> dict[str, Any] | None:
@@ -49,7 +59,7 @@ def _ask(worker: str, path: str, field: str) -> dict[str, Any] | None:
     except httpx.InvalidURL as error:
         raise click.UsageError(f"--worker {worker}: {error}") from None
     except (httpx.HTTPError, ValueError) as error:
-        raise Unavailable(f"no worker answers at {worker} ({error or type(error).__name__})") from None
+        raise Unavailable(f"no worker answers at {worker} ({reason_of(error)})") from None
     if answer.status_code == httpx.codes.OK:
         if isinstance(content, dict) and field in content:
             return content

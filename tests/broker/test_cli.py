@@ -26,7 +26,7 @@ from streamapp.cli.main import main
 from streamapp.core.model import Outcome, Source, Status
 from streamapp.wire.outcomes import OutcomeCodec
 from tests.support.fake_airflow import FakeAirflow
-from tests.support.fake_worker import worker
+from tests.support.fake_worker import command_path, worker
 from tests.support.stack import Kafka, Registry
 
 PARTITIONS = 4
@@ -351,7 +351,7 @@ def test_status_asks_a_worker(run: Run, topic: str) -> None:
         "detail": "x\x1by",
         "reason": None,
     }
-    with worker({"/api/v1/commands/a%2Fb": (200, entry)}) as url:
+    with worker({command_path("a/b"): (200, entry)}) as url:
         shown = run("status", "a/b", "--worker", url)
         assert shown.exit_code == 0
         assert [line.split(maxsplit=1) for line in shown.stdout.splitlines()] == [
@@ -380,7 +380,7 @@ def test_status_without_a_worker_looks_through_the_results(run: Run, topic: str,
     assert json.loads(done.stdout)["status"] == "succeeded"
     assert done.stderr.startswith("no worker answers at http://127.0.0.1:1 (")
     assert "waiting_for" not in json.loads(done.stdout)
-    with worker({"/api/v1/commands/b": (503, {"error": "not all answer"})}) as url:
+    with worker({command_path("b"): (503, {"error": "not all answer"})}) as url:
         done = run("status", "b", "--worker", url, "--json")
     found = json.loads(done.stdout)
     assert found["status"] == "accepted"
@@ -437,6 +437,12 @@ def test_status_ends_when_kafka_goes_away_meanwhile(
     assert done.exit_code == 1
     assert done.stdout == ""
     assert done.stderr.endswith(f"Error: Kafka has stopped answering for {topic}-results; try again\n")
+
+
+def test_a_search_may_begin_before_all_records(run: Run, topic: str) -> None:
+    for verb in (["dead-letters", "list"], ["redrive", "--dry-run"], ["replay", "--dry-run"]):
+        done = run(*verb, "--since", "0001-01-01T00:00:00Z")
+        assert (done.exit_code, done.stdout) == (0, ""), done.output
 
 
 def test_history_of_a_key_that_a_silent_worker_may_have_leaves_no_partition_out(

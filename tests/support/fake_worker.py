@@ -1,11 +1,17 @@
 """Reads: nothing. Writes: the answers it was given. The HTTP side of a worker."""
 
+import base64
 import http.server
 import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+
+def command_path(command_id: str) -> str:
+    """The path under which the command line asks for a command."""
+    return f"/api/v1/commands/{base64.urlsafe_b64encode(command_id.encode()).decode()}?base64=1"
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 import json
+import socket
 
 import pytest
 from click.testing import CliRunner
 
+from streamapp.cli import checks
 from streamapp.cli.main import main
 from tests.support.fake_airflow import FakeAirflow
 from tests.support.fake_worker import worker
@@ -51,3 +53,10 @@ def test_an_answer_that_makes_no_sense_is_a_problem_of_that_check(answer):
     assert {"settings", "kafka", "airflow login", "worker", "runs"} <= found.keys()
     assert found["runs"]["state"] == "problem"
     assert found["runs"]["what"].startswith(f"{url} gives an answer that makes no sense (")
+
+
+def test_a_part_that_says_nothing_is_told_with_a_reason(monkeypatch):
+    monkeypatch.setattr(checks, "HTTP_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        assert doctor(STREAMAPP_WORKER_URL=url)["worker"]["what"] == f"{url} does not answer (ReadTimeout)"

@@ -68,6 +68,10 @@ def test_a_moment_is_a_time_or_how_long_ago():
         (["replay", "--key", "k", "--only-status", "duplicate"], "is none of"),
         (["replay", "--key", "k", "--replay-id", "a b"], "must be 1 to 200 letters"),
         (["replay", "--since", "yesterday"], "two hours ago"),
+        (["replay", "--since", "999999d"], "longer ago than can be counted"),
+        (["dead-letters", "list", "--until", "999999d"], "longer ago than can be counted"),
+        (["dead-letters", "discard", "--all", "--note", "\udcff"], "--note: is not UTF-8"),
+        (["redrive", "a-0-0-1", "--params", '{"a": "\udcff"}'], "--params: is not UTF-8"),
     ],
 )
 def test_wrong_usage_is_told_before_anybody_is_asked(arguments, why, tmp_path: Path, monkeypatch) -> None:

@@ -112,6 +112,7 @@ def test_json(capsys):
         (["retry", "a", "--timeout", "soon"], "is not a duration"),
         (["hold"], "give --key or --key-base64"),
         (["hold", "--key-base64", "?"], "is not base64"),
+        (["hold", "--key-base64", "\udcff"], "is not base64"),
         (["hold", "--key", "k" * 8193], "more than 8192 bytes"),
         (["release", "k"], "unexpected extra argument"),
         (["pause"], "give --dag or --all"),
@@ -127,3 +128,10 @@ def test_wrong_usage(arguments, problem, tmp_path, monkeypatch):
     assert done.exit_code == 2
     assert problem in done.stderr
     assert done.stdout == ""
+
+
+def test_standard_input_that_is_no_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["retry", "-"], input=b"a\xff\n")
+    assert done.exit_code == 2
+    assert "standard input is not UTF-8" in done.stderr

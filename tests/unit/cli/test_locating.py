@@ -4,7 +4,7 @@ from streamapp.cli.control import partition_of_key
 from streamapp.cli.locating import Locator
 from streamapp.core.errors import ConfigError
 from streamapp.settings import load_settings
-from tests.support.fake_worker import worker
+from tests.support.fake_worker import command_path, worker
 
 NOBODY = "http://127.0.0.1:1"
 SETTINGS = load_settings({})
@@ -19,7 +19,7 @@ def locator(url, given=None):
 
 
 def test_a_worker_tells_where_commands_are():
-    with worker({"/api/v1/commands/a": (200, at(3)), "/api/v1/commands/b": (200, at(5))}) as url:
+    with worker({command_path("a"): (200, at(3)), command_path("b"): (200, at(5))}) as url:
         assert locator(url).commands(["a", "b", "c"], None) == {"a": 3, "b": 5}
 
 
@@ -30,7 +30,7 @@ def test_a_command_that_nobody_knows_is_looked_for_where_its_key_belongs():
 
 @pytest.mark.parametrize("status", [500, 503])
 def test_a_worker_that_can_not_tell_is_no_answer(status):
-    with worker({"/api/v1/commands/a": (status, {})}) as url, pytest.raises(ConfigError, match=f"answers {status}"):
+    with worker({command_path("a"): (status, {})}) as url, pytest.raises(ConfigError, match=f"answers {status}"):
         locator(url).commands(["a"], None)
 
 

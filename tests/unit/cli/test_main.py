@@ -74,6 +74,13 @@ def test_no_kafka_is_one_line_and_exit_code_1(arguments: list[str]) -> None:
     assert done.stderr.endswith("start it, or set STREAMAPP_BOOTSTRAP_SERVERS\n")
 
 
+@pytest.mark.parametrize("verb", ["status", "history"])
+def test_an_id_that_is_no_text_is_wrong_usage(verb: str) -> None:
+    done = run(verb, "a\udcff")
+    assert done.exit_code == 2
+    assert done.stderr.endswith("is not UTF-8\n")
+
+
 def test_the_version() -> None:
     done = run("--version")
     assert done.exit_code == 0

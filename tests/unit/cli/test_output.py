@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from streamapp.cli.output import coloured, print_fields, print_json, print_table, printable
+from streamapp.cli.output import coloured, print_fields, print_json, print_table, printable, reason_of
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,17 @@ def test_json_is_ascii_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.isascii()
     assert out.count("\n") == 1
     assert '"at": "2026-01-31T08:00:00.000Z"' in out
+
+
+def test_what_json_can_not_say_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError):
+        print_json({"n": float("nan")})
+    assert capsys.readouterr().out == ""
+
+
+def test_an_error_has_a_reason_at_least_its_name() -> None:
+    assert reason_of(ValueError("it is broken")) == "it is broken"
+    assert reason_of(TimeoutError()) == "TimeoutError"
 
 
 def test_a_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,7 @@
 """`doctor --runs` against the fake Airflow and a worker that knows a few commands."""
 
+import base64
+
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -42,7 +44,8 @@ class World:
 @pytest.fixture
 async def world():
     async def command(request):
-        found = world.commands.get(request.match_info["id"])
+        assert request.query["base64"] == "1"
+        found = world.commands.get(base64.urlsafe_b64decode(request.match_info["id"]).decode())
         return web.json_response(found or {}, status=200 if found else 404)
 
     async def workers(_):
@@ -58,7 +61,7 @@ async def world():
 
 
 async def test_a_command_waits_for_each_run(world):
-    world.run("a", "triggered")
+    world.run("..", "triggered")
     world.run("b", "accepted", of="none yet")
     world.run("c", "attempt_failed", 2, of=run_id("streamapp", "c", 1, 1))
     world.run("x", app_id="streamapp2")

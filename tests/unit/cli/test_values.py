@@ -3,8 +3,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from streamapp.cli.output import print_json
 from streamapp.cli.values import Shown, Values
 from streamapp.core.errors import ConfigError
+from streamapp.wire import strict_json
 from streamapp.wire.avro import AvroReader, schema_id
 from streamapp.wire.schemas import COMMAND
 from tests.support.fake_registry import FakeRegistry
@@ -47,6 +49,15 @@ async def test_avro_is_shown_as_its_writer_has_it(values, registry):
     assert shown.fields == {**CONTENT, "params": {"n": 1}, "deadline": "2026-01-01T12:00:00.000Z"}
     assert shown.command == "app.probe"
     json.dumps(shown.as_json())
+
+
+async def test_numbers_that_json_can_not_say_are_texts(values, registry, capsys):
+    schema = FOREIGN | {"fields": [{"name": "n", "type": {"type": "array", "items": "double"}}]}
+    before = registry.framed(schema, {"n": [float("nan"), float("inf"), float("-inf"), 0.5]})
+    shown = await values.show(before)
+    print_json(shown.as_json())
+    assert strict_json.loads(capsys.readouterr().out)["value"] == {"n": ["NaN", "Infinity", "-Infinity", 0.5]}
+    assert await values.write(before, shown.fields) == before
 
 
 @pytest.mark.parametrize(
