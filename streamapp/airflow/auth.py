@@ -134,7 +134,7 @@ class Login:
             token = answer.json()["access_token"]
         except (ValueError, KeyError, TypeError):
             token = None
-        if not isinstance(token, str):
+        if not isinstance(token, str) or not token.isascii() or not token.isprintable():  # else no header can carry it
             raise self._failed("log-in: /auth/token gives no token", PAUSE_AFTER_SILENCE_SECONDS)
         if self._refused:
             self._refused = False

@@ -91,7 +91,8 @@ class Connection:
             raise NotSent(f"no connection to Airflow: {_describe(error)}") from error
         except TimeoutError as error:
             raise NoAnswer(f"no answer from Airflow in {self._request_seconds:g} s") from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            # TLS fails on reads and writes as an OSError, a redirect to what is no address as one of the others.
             raise NoAnswer(f"no answer from Airflow: {_describe(error)}") from error
 
     async def close(self) -> None:
@@ -102,9 +103,10 @@ class Connection:
 def _checked(url: str) -> httpx.URL:
     try:
         address = httpx.URL(url)
-    except httpx.InvalidURL as error:
+        host = address.host
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise ConfigError(f"STREAMAPP_AIRFLOW_URL is not an address: {error}") from error
-    if address.scheme not in {"http", "https"} or not address.host:
+    if address.scheme not in {"http", "https"} or not host:
         raise ConfigError("STREAMAPP_AIRFLOW_URL must be like http://localhost:8080")
     if address.userinfo:
         raise ConfigError(

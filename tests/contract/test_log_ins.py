@@ -5,7 +5,7 @@ import pytest
 
 from streamapp.airflow.chosen import PAUSE_AFTER_CHOICE_SECONDS
 from streamapp.airflow.connect import check_log_in, connect
-from streamapp.airflow.port import AirflowUnavailable, Created, TurnedAway
+from streamapp.airflow.port import AirflowUnavailable, Created, TurnedAway, Uncertain
 from streamapp.clock import SystemClock
 from streamapp.core.errors import ConfigError
 from streamapp.settings import Settings
@@ -44,6 +44,20 @@ async def test_an_unknown_certificate_is_told_and_nothing_is_sent(fake, tmp_path
         assert isinstance(answer, TurnedAway)
         assert "certificate" in answer.detail.lower()
         assert fake.requests.total() == 0
+        await airflow.close()
+
+
+async def test_an_answer_that_tls_cannot_read_leaves_open_whether_the_run_exists(fake, tmp_path):
+    file, context = certify(tmp_path)
+    with Gateway(fake.url, context) as gateway:
+        airflow = connect(settings(fake, airflow_url=gateway.url, airflow_ca_file=file), SystemClock())
+        await airflow.health()
+        gateway.damage(answers=True)
+        assert isinstance(await airflow.trigger("probe", "r1", {}), Uncertain)
+        with pytest.raises(AirflowUnavailable, match="SSLError"):
+            await airflow.get("probe", "r1")
+        gateway.damage(answers=False)
+        assert await airflow.get("probe", "r1") is not None
         await airflow.close()
 
 

@@ -20,6 +20,7 @@ class _Server(socketserver.ThreadingTCPServer):
     target: int
     connections: set[socket.socket]
     tls: ssl.SSLContext | None
+    damages: bool
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """In the connection's own thread: who does not take the certificate keeps nobody waiting."""
@@ -43,9 +44,12 @@ class _Forward(socketserver.BaseRequestHandler):
                 while all(self._copy(key.fileobj, ends[key.fileobj]) for key, _ in selector.select()):
                     pass
 
-    @staticmethod
-    def _copy(one: socket.socket, other: socket.socket) -> bool:
-        other.sendall(data := one.recv(CHUNK_BYTES))
+    def _copy(self, one: socket.socket, other: socket.socket) -> bool:
+        data = one.recv(CHUNK_BYTES)
+        if self.server.damages and other is self.request:
+            socket.socket.sendall(other, data)  # past TLS: to the client it is a damaged record
+        else:
+            other.sendall(data)
         return bool(data)
 
 
@@ -75,7 +79,14 @@ class Gateway:
         """Let connections through."""
         self._server = _Server((HOST, self._port), _Forward)
         self._server.target, self._server.connections, self._server.tls = self._target, set(), self._tls
+        self._server.damages = False
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def damage(self, *, answers: bool) -> None:
+        """Damage all answers, or leave them as they are again."""
+        assert self._server is not None
+        assert self._tls is not None
+        self._server.damages = answers
 
     def shut(self) -> None:
         """Refuse connections, and break those that are open."""

@@ -146,6 +146,13 @@ async def test_a_failure_stands_for_a_while_for_everybody(login, door, clock, an
     assert await login.header() == bearer(2)
 
 
+@pytest.mark.parametrize("token", [None, 5, "to\u00e8ken", "to\nken"])
+async def test_what_no_header_can_carry_is_no_token(login, door, token):
+    door.answer = lambda _: httpx.Response(201, json={"access_token": token})
+    with pytest.raises(NotSent, match="gives no token"):
+        await login.header()
+
+
 async def test_basic_auth_is_one_header_and_there_is_no_other():
     credentials = basic("ann", "p:ä")
     assert await credentials.header() == "Basic " + base64.b64encode("ann:p:ä".encode()).decode()

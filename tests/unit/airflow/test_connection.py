@@ -1,4 +1,5 @@
 import asyncio
+import ssl
 from datetime import timedelta
 
 import httpx
@@ -22,6 +23,7 @@ def connect(handler=None, url="http://airflow/prefix", request_timeout=SECOND):
         ("ftp://airflow", "must be like"),
         ("http://", "must be like"),
         ("http://airflow:port", "not an address"),
+        ("http://xn--", "not an address"),
         ("http://ann:secret@airflow", "STREAMAPP_AIRFLOW_PASSWORD"),
     ],
 )
@@ -50,6 +52,9 @@ async def test_paths_stand_below_the_address_and_stay_escaped():
         (httpx.WriteTimeout(""), NoAnswer),
         (httpx.ReadError("reset"), NoAnswer),
         (httpx.RemoteProtocolError("gone"), NoAnswer),
+        (httpx.DecodingError("not gzip"), NoAnswer),
+        (ssl.SSLError(1, "bad record mac"), NoAnswer),  # what carries requests passes it on as it is
+        (ConnectionResetError("reset"), NoAnswer),
     ],
 )
 async def test_errors_tell_whether_the_request_may_have_had_an_effect(error, kind):
@@ -58,6 +63,14 @@ async def test_errors_tell_whether_the_request_may_have_had_an_effect(error, kin
 
     connection = connect(handler)
     with pytest.raises(kind, match=type(error).__name__):
+        await connection.send("POST", "/x")
+    await connection.close()
+
+
+@pytest.mark.parametrize("place", ["http://xn--/", "http://[::1", "/" + "x" * 65_530], ids=lambda place: place[:11])
+async def test_an_answer_that_leads_to_no_address_is_none(place):
+    connection = connect(lambda _: httpx.Response(307, headers={"Location": place}))
+    with pytest.raises(NoAnswer):
         await connection.send("POST", "/x")
     await connection.close()
 
