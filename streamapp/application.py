@@ -257,6 +257,7 @@ def _new_parts(
         app_id=settings.app_id,
         dag_missing_grace=settings.dag_missing_grace,
         lease=settings.session_timeout,
+        request_timeout=settings.airflow_timeout,
     )
     tracker = Tracker(ready, runs, trigger)
 

@@ -35,7 +35,8 @@ MAX_DELAY = timedelta(seconds=30)
 """How late a dispatch may notice that Airflow is back."""
 
 DOUBT = timedelta(seconds=30)
-"""How long a request without an answer may still create its run: an overloaded server works through its queue."""
+"""How long, at least, a request without an answer may still create its run: an overloaded server works through its
+queue. As long as a request may take if that is longer: whoever allows so much has an Airflow that needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +72,26 @@ class Trigger:
         dag_missing_grace: How long a DAG may be unknown to Airflow before its commands are refused: right after a
             deploy Airflow has not parsed it yet.
         lease: How long a worker that has lost its partitions may still send requests.
+        request_timeout: How long an answer of Airflow is waited for.
     """
 
     def __init__(
-        self, airflow: AirflowPort, clock: Clock, *, app_id: str, dag_missing_grace: timedelta, lease: timedelta
+        self,
+        airflow: AirflowPort,
+        clock: Clock,
+        *,
+        app_id: str,
+        dag_missing_grace: timedelta,
+        lease: timedelta,
+        request_timeout: timedelta,
     ) -> None:
         self.airflow = airflow
         self.clock = clock
         self.app_id = app_id
         self.dag_missing_grace = dag_missing_grace
-        self.takeover_doubt = (lease + DOUBT).total_seconds()
+        doubt = max(DOUBT, request_timeout)
+        self.doubt = doubt.total_seconds()
+        self.takeover_doubt = (lease + doubt).total_seconds()
         self._memories: dict[Source, _Memory] = {}
 
     async def run(self, entry: Entry, still_due: Callable[[], bool] = lambda: True) -> Outcome | Postponed:
@@ -126,6 +137,7 @@ class _Try:
         assert entry.params is not None
         self._airflow = trigger.airflow
         self._clock = trigger.clock
+        self._doubt_seconds = trigger.doubt
         self._grace = trigger.dag_missing_grace
         self._entry = entry
         self._memory = memory
@@ -178,7 +190,8 @@ class _Try:
             case Refused(reason, detail):
                 return await self._refused(reason, detail)
             case Uncertain(detail):
-                self._memory.doubtful_until = self._clock.monotonic() + DOUBT.total_seconds()
+                memory = self._memory
+                memory.doubtful_until = max(memory.doubtful_until, self._clock.monotonic() + self._doubt_seconds)
                 return await self._look(detail)
             case TurnedAway(detail):
                 return self._postponed(detail)

@@ -32,6 +32,7 @@ class Desk:
             app_id=app_id,
             dag_missing_grace=timedelta(seconds=90),
             lease=timedelta(seconds=10),
+            request_timeout=timedelta(seconds=30),
         )
         self.reported = {}
         self.follower = Follower(

@@ -73,7 +73,8 @@ def test_headers_are_named() -> None:
 
 async def test_the_mark_of_a_run() -> None:
     airflow = MemoryAirflow(ManualClock())
-    trigger = Trigger(airflow, ManualClock(), app_id="a", dag_missing_grace=timedelta(1), lease=timedelta(1))
+    day = timedelta(1)
+    trigger = Trigger(airflow, ManualClock(), app_id="a", dag_missing_grace=day, lease=day, request_timeout=day)
     entry = Entry(
         source=Source("commands", 0, 0), key=b"k", recorded_at=START, id="c", command="app.probe", params="{}",
         status=Status.ACCEPTED, policy=Policy(dag_id="probe"), at=START, timings=Timings(),

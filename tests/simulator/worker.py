@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 POLL = timedelta(seconds=1)
 RECONCILE = timedelta(seconds=12)
 DAG_MISSING_GRACE = timedelta(seconds=6)
+AIRFLOW_TIMEOUT = timedelta(seconds=1)
+"""So short that the trigger's own measure of doubt is what counts."""
 PERMITS = 8
 READY_LIMIT = 4
 LATER_LIMIT = 6
@@ -147,6 +149,7 @@ class Worker:
             app_id=APP,
             dag_missing_grace=DAG_MISSING_GRACE,
             lease=timedelta(milliseconds=SESSION_MS),
+            request_timeout=AIRFLOW_TIMEOUT,
         )
         tracker = NotedTracker(ready, runs, trigger)
         tracker.known = world.known_runs

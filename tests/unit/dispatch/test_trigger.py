@@ -16,6 +16,7 @@ GRACE = timedelta(seconds=60)
 LEASE = timedelta(seconds=10)
 RUN_ID = "cmd__shop__order-7__1.1"
 SECOND = timedelta(seconds=1)
+LONG = timedelta(minutes=2)
 
 
 @pytest.fixture
@@ -30,7 +31,13 @@ def airflow(clock):
 
 @pytest.fixture
 def trigger(airflow, clock):
-    return Trigger(airflow, clock, app_id="shop", dag_missing_grace=GRACE, lease=LEASE)
+    return Trigger(airflow, clock, app_id="shop", dag_missing_grace=GRACE, lease=LEASE, request_timeout=SECOND)
+
+
+@pytest.fixture
+def patient(airflow, clock):
+    """Of an installation that lets Airflow take its time."""
+    return Trigger(airflow, clock, app_id="shop", dag_missing_grace=GRACE, lease=LEASE, request_timeout=LONG)
 
 
 @pytest.fixture
@@ -290,6 +297,36 @@ async def test_settling_waits_until_a_request_without_an_answer_can_no_longer_cr
     assert (await trigger.run(ending)).delay == DOUBT - SECOND
     clock.advance(DOUBT - SECOND)
     assert (await trigger.run(ending)).result is RunState.NOT_CREATED
+
+
+async def test_where_requests_may_take_long_a_run_that_is_not_there_is_doubted_as_long(
+    patient, airflow, entry, ending, clock
+):
+    airflow.answers = [Uncertain("connection reset")]
+    await patient.run(entry)
+    assert (await patient.run(ending)).delay == LONG
+    clock.advance(LONG)
+    assert (await patient.run(ending)).result is RunState.NOT_CREATED
+
+
+async def test_a_slow_request_of_the_worker_before_is_waited_for_before_a_command_ends_without_a_run(
+    patient, trigger, entry, ending, clock
+):
+    patient.inherit(ending)
+    clock.advance(LEASE + LONG - SECOND)
+    assert (await patient.run(ending)).delay == SECOND
+    await trigger.run(entry)  # the other worker's
+    clock.advance(SECOND)
+    assert (await patient.run(ending)).status is Status.TRIGGERED
+
+
+async def test_a_request_without_an_answer_does_not_shorten_the_doubt_about_the_worker_before(
+    trigger, airflow, entry, ending, clock
+):
+    trigger.inherit(entry)
+    airflow.answers = [Uncertain("time-out")]
+    await trigger.run(entry)
+    assert (await trigger.run(ending)).delay == LEASE + DOUBT
 
 
 async def test_an_unforeseen_error_propagates(trigger, entry):
