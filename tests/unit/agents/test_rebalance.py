@@ -7,7 +7,7 @@ from faust.types import TP
 
 from streamapp.agents import rebalance
 from streamapp.clock import SystemClock
-from streamapp.core.errors import ConfigError
+from streamapp.core.errors import ConfigError, Unsafe
 
 
 class Partitions:
@@ -56,5 +56,13 @@ async def test_heartbeats_and_pages_go_on_while_the_index_is_rebuilt():
 async def test_topics_that_differ_are_refused_before_anything_is_taken_over():
     scene = Scene(rows=10, counts={"commands": 8, "results": 4})
     with pytest.raises(ConfigError, match="same number of partitions"):
+        await rebalance.take_over(scene.app, scene.parts)
+    assert scene.partitions.taken_over is None
+
+
+@pytest.mark.parametrize("counts", [{"commands": 8, "results": None}, {"commands": None}])
+async def test_a_topic_that_kafka_tells_nothing_of_for_a_moment_costs_a_restart_and_no_more(counts):
+    scene = Scene(rows=10, counts=counts)
+    with pytest.raises(Unsafe, match=f"how many partitions {list(counts)[-1]} has"):
         await rebalance.take_over(scene.app, scene.parts)
     assert scene.partitions.taken_over is None
