@@ -61,7 +61,10 @@ class DurableApp(faust.App):  # type: ignore[misc]
 
     async def on_start(self) -> None:
         """Start only where the worker can work."""
-        await self.prepare()
+        try:
+            await self.prepare()
+        except ConfigError as error:
+            self.leave(error)
         await super().on_start()
 
     def _new_transport(self) -> Transport:

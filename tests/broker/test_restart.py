@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from contextlib import closing
 
+import httpx
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from streamapp.core.model import TERMINAL
@@ -142,6 +143,22 @@ def test_topics_that_do_not_fit(install: Install, kafka: Kafka) -> None:
     problem, so = [line for line in worker.log.splitlines() if "CRITICAL" in line]
     assert f"unfit-results: has 3 partitions, while {site.name} has 4; " in problem
     assert "the worker does not start" in so
+
+
+def test_a_registry_that_refuses_the_schema_of_outcomes(install: Install, registry: Registry) -> None:
+    site = install(registry_url=registry.url)
+    subject = f"{site.name}-results-value"
+    register(registry.url, subject, TWO_FIELDS)
+    answer = httpx.put(f"{registry.url}/config/{subject}", json={"compatibility": "FULL"})
+    assert answer.is_success, answer.text
+    worker = site.worker("one")
+    worker.start(wait=False)
+    assert worker.wait() == 2
+    assert "Traceback" not in worker.log
+    (problem,) = [line for line in worker.log.splitlines() if "CRITICAL" in line]
+    assert f"The schema registry refuses streamapp's schema for the subject {subject}" in problem
+    assert "a restart would not help" in problem
+    assert "relax its compatibility" in problem
 
 
 def test_a_setting_that_does_not_fit(install: Install) -> None:
