@@ -48,9 +48,12 @@ PROPERTIES = {
     "basic.auth.user.info": "schema_registry_user_info",
 }
 """Names of the properties file and the fields they set."""
+CREDENTIALS_SOURCE = "basic.auth.credentials.source"
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*")
+_PROPERTY = re.compile(r"([\w.-]+)(\s*[=:]|\s)\s*(.*)")
+"""A line of the properties file; a colon or a blank is as good as = to Java."""
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _HEADER = re.compile(r"[A-Za-z0-9_-]+")
 _OWN_HEADERS = {"accept", "content-length", "content-type", "host", "transfer-encoding", "connection"}
@@ -97,6 +100,8 @@ def _hosts(value: str) -> str:
 
 
 def _address(value: str) -> str:
+    if "@" in value:  # also where a / in the password, say, makes it a part of the path
+        raise ValueError("must hold no user and password: there are settings for them")
     try:
         parts = urlsplit(value)
         fits = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and "," not in value
@@ -104,8 +109,6 @@ def _address(value: str) -> str:
         fits = False
     if not fits or parts.query or parts.fragment or any(character.isspace() for character in value):
         raise ValueError("must be one address such as http://127.0.0.1:8080")
-    if "@" in parts.netloc:
-        raise ValueError("must hold no user and password: there are settings for them")
     return value.rstrip("/")
 
 
@@ -388,14 +391,16 @@ def _from_properties(path: Path) -> _Values:
     found = _Values()
     for number, line in enumerate(read_text(path, variable("config_file")).splitlines(), start=1):
         stripped = line.strip()
-        if not stripped or stripped.startswith("#"):
+        if not stripped or stripped.startswith(("#", "!")):
             continue
-        name, equals, value = (part.strip() for part in stripped.partition("="))
-        if not equals or not name:
-            # The line itself may be half of a secret: it is not shown.
+        parts = _PROPERTY.fullmatch(stripped)
+        name, separator, value = parts.groups() if parts else ("", "", "")
+        known = name in PROPERTIES or name == CREDENTIALS_SOURCE
+        if not known and not separator.endswith("="):
+            # The line may be half of a secret, and what looks like its name, too: nothing of it is shown.
             raise ConfigError(f"{path}:{number}: must be name=value, a # comment, or blank")
         place = f"{path}:{number} ({name})"
-        if name == "basic.auth.credentials.source":
+        if name == CREDENTIALS_SOURCE:
             if value != "USER_INFO":
                 raise ConfigError(f"{place}: must be USER_INFO, with basic.auth.user.info=<key>:<secret>")
         elif name in PROPERTIES:
@@ -429,7 +434,8 @@ def _plain(kind: str, text: str) -> str:
 
 
 def _shown(name: str, value: Any) -> str:
-    if value is None or "SecretStr" in str(Settings.model_fields[name].annotation):
+    text = str(value)
+    # An @ may have a password before it; where that begins can't be told of what does not fit.
+    if value is None or "@" in text or "SecretStr" in str(Settings.model_fields[name].annotation):
         return ""
-    text = re.sub(r"//[^/]*@", "//***@", str(value))
     return f"={text[:80]!r}"

@@ -96,7 +96,8 @@ was none is read at the next start. Each worker reads its own copy. Tests: `test
 PROPERTIES_HEAD = """\
 ## The properties file
 
-One `name=value` a line, `#` for comments, as Confluent's clients use it. These names are understood:
+One `name=value` a line, `#` for comments, as Confluent's clients use it; `name: value`, `name value` and `!`, as Java
+does, too. These names are understood:
 
 | Property | Setting |
 |---|---|
@@ -104,7 +105,7 @@ One `name=value` a line, `#` for comments, as Confluent's clients use it. These 
 PROPERTIES_TAIL = """\
 | `basic.auth.credentials.source` | must be `USER_INFO` where it is given |
 
-Others are reported and not used.
+Others are reported and not used. A line that has neither one of these names nor `name=` stops the start.
 """
 CLI_HEAD = """\
 # The command line

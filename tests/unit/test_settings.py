@@ -84,6 +84,23 @@ def test_unknown_properties_are_reported_and_not_fatal(caplog: pytest.LogCapture
     ]
 
 
+def test_a_properties_file_as_java_reads_it() -> None:
+    Path("c").write_text(
+        "! Java's other comment\nbootstrap.servers: a:1,b:2\nsecurity.protocol SASL_SSL\nsasl.username \t= me=you\n"
+        "sasl.password:se:cr=et==\nbasic.auth.user.info KEY:SECRET=\nbasic.auth.credentials.source : USER_INFO\n"
+    )
+    loaded = read_settings({"STREAMAPP_CONFIG_FILE": "c"})
+    settings = loaded.settings
+    assert loaded.unknown == ()
+    assert settings.bootstrap_servers == "a:1,b:2"
+    assert (settings.security_protocol, settings.sasl_username) == ("SASL_SSL", "me=you")
+    assert settings.sasl_password is not None
+    assert settings.sasl_password.get_secret_value() == "se:cr=et=="
+    assert settings.schema_registry_user_info is not None
+    assert settings.schema_registry_user_info.get_secret_value() == "KEY:SECRET="
+    assert loaded.origins["sasl_username"] == "c:4 (sasl.username)"
+
+
 def test_unknown_variables_are_reported() -> None:
     loaded = read_settings({"STREAMAPP_COMMAND_TOPIC": "x", "HOME": "/"})
     assert loaded.unknown == ("STREAMAPP_COMMAND_TOPIC in the environment; did you mean STREAMAPP_COMMANDS_TOPIC?",)
@@ -219,6 +236,10 @@ def test_several_wrong_values_are_counted() -> None:
     [
         ("a=1\njust words and hunter2\n", "c:2: must be name=value, a # comment, or blank"),
         ("=hunter2\n", "c:1: must be name=value, a # comment, or blank"),
+        ("sasl.pasword: hunter2==\n", "c:1: must be name=value, a # comment, or blank"),
+        ("sasl.jaas.config x required password='hunter2';\n", "c:1: must be name=value, a # comment, or blank"),
+        ("hunter2/hunter2+==\n", "c:1: must be name=value, a # comment, or blank"),
+        ("security.protocol: TLS@hunter2\n", "c:1 (security.protocol): must be"),
         ("sasl.mechanisms=hunter\n", "c:1 (sasl.mechanisms)='hunter': must be"),
         ("basic.auth.credentials.source=URL\n", "c:1 (basic.auth.credentials.source): must be USER_INFO"),
         ("basic.auth.user.info=hunter2\n", "c:1 (basic.auth.user.info): must be <user"),
@@ -280,10 +301,27 @@ def test_secrets_are_in_no_error_and_no_repr(name: str, secret: str) -> None:
     assert "hunter2" not in shown
 
 
-def test_secrets_in_an_address_are_refused_and_not_shown() -> None:
-    text = refused({"STREAMAPP_SCHEMA_REGISTRY_URL": "https://me:hunter2@registry.example"})
+@pytest.mark.parametrize("name", ["SCHEMA_REGISTRY_URL", "AIRFLOW_URL", "WORKER_URL"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://me:hunter2@host.example",
+        "https://me:hunter2/3@host.example",
+        "https://me:443/hunter2@host.example",
+        "https:/me:hunter2@host.example",
+        "me:hunter2@host.example",
+        "hunter2@",
+    ],
+)
+def test_secrets_in_an_address_are_refused_and_not_shown(name: str, address: str) -> None:
+    text = refused({f"STREAMAPP_{name}": address})
     assert "hunter2" not in text
-    assert "must hold no user and password" in text
+    assert text.startswith(f"STREAMAPP_{name}: must hold no user and password")
+
+
+def test_secrets_before_a_broker_are_not_shown() -> None:
+    text = refused({"STREAMAPP_BOOTSTRAP_SERVERS": "SASL_SSL://me:hunter2/3@broker:9092"})
+    assert text.startswith("STREAMAPP_BOOTSTRAP_SERVERS: must be host:port")
 
 
 def test_settings_built_by_hand_read_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
