@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import logging
+from datetime import timedelta
 from typing import Any, Protocol
 
 from streamapp.airflow.connection import Connection, NotSent
@@ -20,6 +21,9 @@ PAUSE_AFTER_SILENCE_SECONDS = 1.0
 
 PAUSE_AFTER_REFUSAL_SECONDS = 10.0
 """The same after a refusal, or with too many log-ins: Airflow may lock out who tries more often than every 8 s."""
+
+PAUSE_WHILE_SERVED_SECONDS = 60.0
+"""The same while the token at hand is good: there is no hurry, and each try may keep one request for a time-out."""
 
 TOO_MANY_REQUESTS = 429
 _REFUSALS = frozenset({400, 401, 403, 422})
@@ -66,6 +70,8 @@ def basic(username: str, password: str) -> Fixed:
 class Login:
     """A bearer token, fetched when it is needed and ahead of its end; one log-in at a time, whoever waits for it.
 
+    A token that could not be renewed serves until its own end.
+
     Args:
         connection: Where to log in.
         username: Airflow's user.
@@ -83,9 +89,11 @@ class Login:
         self._lock = asyncio.Lock()
         self._token: str | None = None
         self._renew_at: float | None = None
+        self._ends_at = 0.0
         self._failure = ""
         self._retry_at: float | None = None
         self._refused = False
+        self._overdue = False
 
     async def header(self) -> str:
         """A token that Airflow should take, as its header has it.
@@ -95,12 +103,20 @@ class Login:
         """
         if (token := self._fresh()) is not None:
             return f"Bearer {token}"
+        if self._lock.locked() and (token := self._serving()) is not None:  # somebody renews it
+            return f"Bearer {token}"
         async with self._lock:
             if (token := self._fresh()) is not None:
                 return f"Bearer {token}"
             if self._retry_at is not None and self._clock.monotonic() < self._retry_at:
                 raise NotSent(self._failure)
-            return f"Bearer {await self._log_in()}"
+            try:
+                return f"Bearer {await self._log_in()}"
+            except NotSent as error:
+                if (token := self._serving()) is None:
+                    raise
+                self._renew_later(str(error))
+                return f"Bearer {token}"
 
     def reject(self, header: str | None) -> bool:
         """Note that Airflow no longer takes this token; the next `header()` logs in again."""
@@ -113,6 +129,10 @@ class Login:
             return None
         return self._token
 
+    def _serving(self) -> str | None:
+        """The token, while its own end has not come."""
+        return self._token if self._clock.monotonic() < self._ends_at else None
+
     async def _log_in(self) -> str:
         body = json.dumps({"username": self._username, "password": self._password}).encode()
         asked_at = self._clock.monotonic()
@@ -123,7 +143,8 @@ class Login:
         # The answer's text stays out of logs and errors: Airflow repeats the password in some refusals.
         status = answer.status_code
         if status in _REFUSALS:
-            self._note_refusal(status)
+            if self._serving() is None:
+                self._note_refusal(status)
             raise self._failed(
                 f"Airflow refuses the log-in of {self._username} ({status})", PAUSE_AFTER_REFUSAL_SECONDS
             )
@@ -136,12 +157,13 @@ class Login:
             token = None
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():  # else no header can carry it
             raise self._failed("log-in: /auth/token gives no token", PAUSE_AFTER_SILENCE_SECONDS)
-        if self._refused:
-            self._refused = False
+        if self._refused or self._overdue:
+            self._refused = self._overdue = False
             _log.info("Airflow takes the log-in of %s again", self._username, extra={"action": "login_accepted"})
         lifetime = _lifetime_seconds(token)
         self._token = token
         self._renew_at = None if lifetime is None else asked_at + lifetime * RENEW_AFTER
+        self._ends_at = asked_at + (lifetime or 0.0)
         self._retry_at = None
         return token
 
@@ -149,6 +171,19 @@ class Login:
         self._failure = why
         self._retry_at = self._clock.monotonic() + pause_seconds
         return NotSent(why)
+
+    def _renew_later(self, why: str) -> None:
+        now = self._clock.monotonic()
+        self._renew_at = min(now + PAUSE_WHILE_SERVED_SECONDS, self._ends_at)
+        if self._overdue:
+            return
+        self._overdue = True
+        _log.warning(
+            "%s: the token at hand serves for another %s; without another one, nothing is triggered after that",
+            why,
+            timedelta(seconds=round(self._ends_at - now)),
+            extra={"action": "login_overdue"},
+        )
 
     def _note_refusal(self, status: int) -> None:
         if self._refused:

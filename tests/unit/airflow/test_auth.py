@@ -7,7 +7,13 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from streamapp.airflow.auth import PAUSE_AFTER_REFUSAL_SECONDS, PAUSE_AFTER_SILENCE_SECONDS, Login, basic
+from streamapp.airflow.auth import (
+    PAUSE_AFTER_REFUSAL_SECONDS,
+    PAUSE_AFTER_SILENCE_SECONDS,
+    PAUSE_WHILE_SERVED_SECONDS,
+    Login,
+    basic,
+)
 from streamapp.airflow.connection import Connection, NotSent
 from tests.support.manual_clock import ManualClock
 
@@ -28,12 +34,15 @@ class Door:
 
     def __init__(self):
         self.asked = 0
+        self.open = asyncio.Event()
+        self.open.set()
         self.answer = lambda number: httpx.Response(201, json={"access_token": jwt(number)})
 
     async def __call__(self, request):
         self.asked += 1
         assert json.loads(request.content) == {"username": "ann", "password": PASSWORD}
         await asyncio.sleep(0)
+        await self.open.wait()
         answer = self.answer(self.asked)
         if isinstance(answer, Exception):
             raise answer
@@ -151,6 +160,70 @@ async def test_what_no_header_can_carry_is_no_token(login, door, token):
     door.answer = lambda _: httpx.Response(201, json={"access_token": token})
     with pytest.raises(NotSent, match="gives no token"):
         await login.header()
+
+
+@pytest.mark.parametrize(
+    "answer", [httpx.Response(500), httpx.Response(429), httpx.Response(401), httpx.ReadTimeout("slow")]
+)
+async def test_a_token_that_cannot_be_renewed_serves_until_its_own_end(login, door, clock, answer):
+    await login.header()
+    good, door.answer = door.answer, lambda _: answer
+    clock.advance(timedelta(seconds=901))  # of 1000
+    assert set(await asyncio.gather(*(login.header() for _ in range(5)))) == {bearer(1)}
+    clock.advance(timedelta(seconds=PAUSE_WHILE_SERVED_SECONDS - 1))
+    assert await login.header() == bearer(1)
+    assert door.asked == 2
+    clock.advance(timedelta(seconds=2))
+    assert await login.header() == bearer(1)
+    assert door.asked == 3
+    clock.advance(timedelta(seconds=38))
+    with pytest.raises(NotSent):
+        await login.header()
+    assert door.asked == 4
+    door.answer = good
+    clock.advance(timedelta(seconds=PAUSE_AFTER_REFUSAL_SECONDS))
+    assert await login.header() == bearer(5)
+
+
+async def test_a_slow_renewal_keeps_nobody_else_waiting(login, door, clock):
+    await login.header()
+    clock.advance(timedelta(seconds=901))
+    door.open.clear()
+    renews = asyncio.create_task(login.header())
+    await asyncio.sleep(0)
+    assert await asyncio.wait_for(login.header(), 5) == bearer(1)
+    assert not renews.done()
+    door.open.set()
+    assert await renews == bearer(2)
+
+
+async def test_a_rejected_token_serves_no_longer_although_no_other_can_be_had(login, door, clock):
+    await login.header()
+    door.answer = lambda _: httpx.Response(500)
+    clock.advance(timedelta(seconds=901))
+    login.reject(await login.header())
+    clock.advance(timedelta(seconds=PAUSE_AFTER_SILENCE_SECONDS))
+    with pytest.raises(NotSent):
+        await login.header()
+    assert door.asked == 3
+
+
+async def test_a_renewal_that_fails_is_logged_once_and_its_success_too(login, door, clock, caplog):
+    caplog.set_level(logging.INFO, "streamapp")
+    await login.header()
+    good, door.answer = door.answer, lambda _: httpx.Response(500)
+    clock.advance(timedelta(seconds=900))
+    for _ in range(2):
+        await login.header()
+        clock.advance(timedelta(seconds=40))
+    door.answer = good
+    await login.header()
+    actions = [record.action for record in caplog.records if hasattr(record, "action")]
+    assert actions == ["login_overdue", "login_accepted"]
+    assert caplog.records[0].getMessage() == (
+        "log-in: /auth/token answers 500: the token at hand serves for another 0:01:40; without another one, "
+        "nothing is triggered after that"
+    )
 
 
 async def test_basic_auth_is_one_header_and_there_is_no_other():
