@@ -8,7 +8,6 @@ thread beside it.
 import asyncio
 import faulthandler
 import logging
-import os
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -30,8 +29,6 @@ LOOK_EVERY = timedelta(seconds=5)
 TICK_EVERY = timedelta(seconds=1)
 LOOP_STUCK_AFTER = timedelta(seconds=120)
 """Of the thread's own waking time. Long before, the session has run out, and others have the partitions."""
-LAST_WORDS = timedelta(seconds=5)
-"""For the log; who reads it may be what the loop waits for."""
 STDERR = 2
 
 
@@ -132,11 +129,8 @@ class Pulse:
 def leave_at_once() -> None:
     """Show where every thread stands, and end the process, whatever the log does."""
 
-    def last_words() -> None:
+    def say() -> None:
         faulthandler.dump_traceback(STDERR)  # Faust has put something else in the place of sys.stderr
         log.critical("the event loop has not turned for %s: leaving", LOOP_STUCK_AFTER)
 
-    speaker = threading.Thread(target=last_words, daemon=True)
-    speaker.start()
-    speaker.join(LAST_WORDS.total_seconds())
-    os._exit(exits.STUCK)
+    exits.exit_regardless(exits.STUCK, say)

@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 
 log = logging.getLogger(__name__)
@@ -18,6 +19,8 @@ STUCK = 72
 
 GRACE = timedelta(seconds=30)
 """For an orderly end. Faust may wait for ever for a broker that is away."""
+LAST_WORDS = timedelta(seconds=5)
+"""For the log; who reads it may be what the process waits for, and holds the log's lock meanwhile."""
 
 
 def exit_now(code: int) -> None:
@@ -27,12 +30,24 @@ def exit_now(code: int) -> None:
 
 
 def exit_later(code: int, grace: timedelta = GRACE) -> None:
-    """Leave after the grace, however busy the loop is, unless the process has ended by then."""
+    """Leave after the grace, however busy the loop is and whoever reads the log, unless the process ended before."""
 
-    def leave() -> None:
+    def say() -> None:
         log.critical("the worker has not ended within %s: leaving", grace)
-        exit_now(code)
 
-    timer = threading.Timer(grace.total_seconds(), leave)
+    timer = threading.Timer(grace.total_seconds(), exit_regardless, (code, say))
     timer.daemon = True
     timer.start()
+
+
+def exit_regardless(code: int, say: Callable[[], None]) -> None:
+    """Say something and leave, whatever the log does."""
+
+    def last_words() -> None:
+        say()
+        logging.shutdown()
+
+    speaker = threading.Thread(target=last_words, daemon=True)
+    speaker.start()
+    speaker.join(LAST_WORDS.total_seconds())
+    os._exit(code)
