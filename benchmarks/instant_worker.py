@@ -16,7 +16,7 @@ from typing import Any
 
 import streamapp
 from streamapp import application
-from streamapp.airflow.port import Created, Dag, DagRun, DagRunState, Page, TriggerAnswer
+from streamapp.airflow.port import Created, Dag, DagRun, DagRunState, Page, TriggerAnswer, TurnedAway, always
 from streamapp.clock import Clock
 from streamapp.kafka.store import Rows
 
@@ -31,7 +31,11 @@ class InstantAirflow:
         self._clock = clock
         self._ended: deque[DagRun] = deque()
 
-    async def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> TriggerAnswer:
+    async def trigger(
+        self, dag_id: str, run_id: str, conf: Mapping[str, Any], still_due: Callable[[], bool] = always
+    ) -> TriggerAnswer:
+        if not still_due():
+            return TurnedAway("it is no longer to be sent")
         now = self._clock.now()
         run = DagRun(dag_id=dag_id, run_id=run_id, state=DagRunState.QUEUED, conf=conf, created_at=now)
         ended = DagRun(

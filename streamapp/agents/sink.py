@@ -54,7 +54,6 @@ async def start(parts: Parts, note: Note) -> None:
         ours = parts.partitions.accepting and parts.caught_up() and parts.ready.knows(note)
         return ours and parts.partitions.entry(note.source.partition, note.key, note.source.offset) == entry
 
-    parts.may_start()
     try:
         answer = await parts.trigger.run(entry, still_due)
     except Exception:

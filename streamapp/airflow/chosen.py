@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from streamapp.airflow.api_v1 import AirflowV1
 from streamapp.airflow.api_v2 import AirflowV2
 from streamapp.airflow.auth import Credentials
 from streamapp.airflow.connection import Connection, NotSent
-from streamapp.airflow.port import AirflowUnavailable, Dag, DagRun, Page, TriggerAnswer, TurnedAway
+from streamapp.airflow.port import AirflowUnavailable, Dag, DagRun, Page, TriggerAnswer, TurnedAway, always
 from streamapp.airflow.rest import RestApi
 from streamapp.clock import Clock
 
@@ -55,13 +55,15 @@ class ChosenAirflow:
         self._failure = ""
         self._lock = asyncio.Lock()
 
-    async def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> TriggerAnswer:
+    async def trigger(
+        self, dag_id: str, run_id: str, conf: Mapping[str, Any], still_due: Callable[[], bool] = always
+    ) -> TriggerAnswer:
         """Ask for a run; never raises for what Airflow or the network does."""
         try:
             adapter = await self._choose()
         except AirflowUnavailable as error:
             return TurnedAway(str(error))
-        return await adapter.trigger(dag_id, run_id, conf)
+        return await adapter.trigger(dag_id, run_id, conf, still_due)
 
     async def get(self, dag_id: str, run_id: str) -> DagRun | None:
         """A run, or None when Airflow surely has none of this id."""

@@ -23,6 +23,7 @@ from streamapp.airflow.port import (
     TriggerAnswer,
     TurnedAway,
     Uncertain,
+    always,
 )
 from streamapp.clock import Clock
 
@@ -139,7 +140,9 @@ class GuardedAirflow:
         self._permit = permit
         self._airflow = guard.airflow
 
-    async def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> TriggerAnswer:
+    async def trigger(
+        self, dag_id: str, run_id: str, conf: Mapping[str, Any], still_due: Callable[[], bool] = always
+    ) -> TriggerAnswer:
         """Ask for a run; never raises for what Airflow or the network does."""
         guard, limit, clock = self._guard, self._guard.limit, self._guard.clock
         if not guard.breaker.passes:
@@ -147,7 +150,7 @@ class GuardedAirflow:
         async with self._permit():
             source = limit.source
             began, era, full = clock.monotonic(), source.era, source.full
-            answer = await self._airflow.trigger(dag_id, run_id, conf)
+            answer = await self._airflow.trigger(dag_id, run_id, conf, still_due)
             now = clock.monotonic()
         if isinstance(answer, Uncertain | TurnedAway):
             new = guard.note_failure(dag_id, answer.detail)

@@ -1,6 +1,6 @@
 """The port to Airflow: a few verbs, every answer a type. Reads and writes nothing itself; adapters do."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -105,11 +105,26 @@ class Dag:
     """Whether its runs stay queued until a person unpauses it."""
 
 
+def always() -> bool:
+    """Nothing can come in between."""
+    return True
+
+
 class AirflowPort(Protocol):
     """What streamapp asks of Airflow. Every verb but `trigger` raises `AirflowUnavailable` for want of an answer."""
 
-    async def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> TriggerAnswer:
-        """Ask for a run; never raises for what Airflow or the network does."""
+    async def trigger(
+        self, dag_id: str, run_id: str, conf: Mapping[str, Any], still_due: Callable[[], bool] = always
+    ) -> TriggerAnswer:
+        """Ask for a run; never raises for what Airflow or the network does.
+
+        Args:
+            dag_id: Of which DAG.
+            run_id: The id that it is to have.
+            conf: Its params.
+            still_due: Asked last of all, when nothing but the request itself is left to be done (a log-in may take
+                long); what it raises passes through.
+        """
 
     async def get(self, dag_id: str, run_id: str) -> DagRun | None:
         """A run, or None when Airflow surely has none of this id."""

@@ -24,8 +24,18 @@ from streamapp.airflow.answers import (
     was_started,
 )
 from streamapp.airflow.auth import Credentials
-from streamapp.airflow.connection import Connection, NoAnswer
-from streamapp.airflow.port import AirflowUnavailable, Dag, DagRun, Page, Refused, TriggerAnswer, TurnedAway, Uncertain
+from streamapp.airflow.connection import Connection, NoAnswer, NotSent
+from streamapp.airflow.port import (
+    AirflowUnavailable,
+    Dag,
+    DagRun,
+    Page,
+    Refused,
+    TriggerAnswer,
+    TurnedAway,
+    Uncertain,
+    always,
+)
 from streamapp.core.model import Reason
 
 _log = logging.getLogger(__name__)
@@ -63,7 +73,9 @@ class RestApi:
         self._moved = moved
         self._forbidden = False
 
-    async def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> TriggerAnswer:
+    async def trigger(
+        self, dag_id: str, run_id: str, conf: Mapping[str, Any], still_due: Callable[[], bool] = always
+    ) -> TriggerAnswer:
         """Ask for a run; never raises for what Airflow or the network does."""
         if not _DAG_ID.fullmatch(dag_id):
             return Refused(Reason.DAG_NOT_FOUND, f"{dag_id[:DETAIL_LENGTH]!r} can't be the id of a DAG")
@@ -74,7 +86,7 @@ class RestApi:
         except (ValueError, RecursionError) as error:
             return Refused(Reason.REFUSED_BY_AIRFLOW, f"the conf can't be sent as JSON: {error}")
         try:
-            answer = await self._send("POST", self._runs(dag_id), content=content)
+            answer = await self._send("POST", self._runs(dag_id), content=content, still_due=still_due)
         except NoAnswer as error:
             return Uncertain(str(error))
         except AirflowUnavailable as error:
@@ -192,14 +204,26 @@ class RestApi:
         return page_of(document_of(answer), "dag_runs")
 
     async def _send(
-        self, method: str, path: str, *, content: bytes | None = None, params: Mapping[str, int | str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        params: Mapping[str, int | str] | None = None,
+        still_due: Callable[[], bool] = always,
     ) -> httpx.Response:
         """Send with the log-in; once more with a new token when Airflow no longer takes this one."""
+
+        async def send() -> httpx.Response:
+            if not still_due():
+                raise NotSent("it is no longer to be sent")
+            return await self._connection.send(method, path, content=content, params=params, authorization=header)
+
         header = await self._credentials.header()
-        answer = await self._connection.send(method, path, content=content, params=params, authorization=header)
+        answer = await send()
         if is_stale_token(answer) and self._credentials.reject(header):
             header = await self._credentials.header()
-            answer = await self._connection.send(method, path, content=content, params=params, authorization=header)
+            answer = await send()
         self._note_permission(method, answer)
         if is_elsewhere(answer):
             self._moved()

@@ -101,7 +101,7 @@ class Trigger:
 
         Args:
             entry: Whose run is to be.
-            still_due: Whether the run may still be asked for, should something else have to be asked before.
+            still_due: Whether the run may still be asked for: asked last of all, before the request leaves.
         """
         attempt = entry.round, entry.run_attempt
         memory = self._memories.get(entry.source)
@@ -169,16 +169,14 @@ class _Try:
             if dag is not None and dag.paused:
                 detail = f"the DAG {self._dag_id} is paused, and its commands are not to wait"
                 return await self._refused(Reason.REFUSED_BY_AIRFLOW, detail)
-            if not still_due():
-                return Postponed(FIRST_DELAY, "its partition went, or it has changed, while Airflow was asked")
-        return await self.ask()
+        return await self.ask(still_due)
 
-    async def ask(self) -> Outcome | Postponed:
+    async def ask(self, still_due: Callable[[], bool]) -> Outcome | Postponed:
         """Ask Airflow for the run, and settle what its answer leaves open."""
         if self._memory.existed:
             return await self._look("Airflow said that the run exists")
         conf = {**json.loads(self._params), "_command": self._mark}
-        answer = await self._airflow.trigger(self._dag_id, self._run_id, conf)
+        answer = await self._airflow.trigger(self._dag_id, self._run_id, conf, still_due)
         if isinstance(answer, DagMissing):
             return await self._dag_missing(answer.detail)
         self._memory.missing_since = None  # Airflow was away since it said so: a deploy is still going on

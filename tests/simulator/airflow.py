@@ -24,6 +24,7 @@ from streamapp.airflow.port import (
     TriggerAnswer,
     TurnedAway,
     Uncertain,
+    always,
 )
 from streamapp.core.model import Reason
 from tests.simulator.plan import READ_FAULTS, TRIGGER_FAULTS
@@ -252,8 +253,15 @@ class Port:
         self._worker = worker
         self._world = world
 
-    async def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> TriggerAnswer:
+    async def trigger(
+        self, dag_id: str, run_id: str, conf: Mapping[str, Any], still_due: Callable[[], bool] = always
+    ) -> TriggerAnswer:
         world, airflow = self._world, self._airflow
+        if world.happens("slow_login"):
+            world.counts["slow_login"] += 1
+            await self._pause(world.random.randint(1000, 25_000))
+        if not still_due():
+            return TurnedAway("it is no longer to be sent")
         world.judge_request(self._worker, run_id, conf["_command"])
         by = self._worker, self._worker.generation
         fault = self._fault(tuple(TRIGGER_FAULTS))
@@ -307,6 +315,11 @@ class Port:
         """Nothing to close."""
 
     # Inside
+
+    async def _pause(self, milliseconds: int) -> None:
+        future = Future()
+        self._world.after(milliseconds, self._worker, partial(future.set_result, None))
+        await future
 
     def _fault(self, names: tuple[str, ...]) -> str | None:
         return next((name for name in names if self._world.happens(name)), None)

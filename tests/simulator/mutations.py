@@ -339,6 +339,16 @@ def a_refusal_is_believed_though_the_run_may_exist() -> Any:
 
 
 @planted()
+def a_request_leaves_whatever_has_happened_since_it_was_begun() -> Any:
+    stock = trigger._Try.ask
+
+    async def ask(self: Any, _: Any) -> Any:
+        return await stock(self, lambda: True)
+
+    return [(trigger._Try, "ask", ask)]
+
+
+@planted()
 def a_passed_deadline_ends_what_may_have_a_request_under_way() -> Any:
     def expire(entry: Entry | None, at: Any) -> Decision:
         if entry is None or not entry.dispatchable or entry.deadline is None or at < entry.deadline:

@@ -33,6 +33,8 @@ RUN_FAULTS = {"late_commit": 0.3, "deleted_at_409": 0.8}
 HINT_FAULTS = {"hint": 0.8, "false_hint": 0.3, "late_hint": 0.3, "doubled_hint": 0.3}
 """For each end of a run, or, with a false one, each start; all workers are told."""
 PAUSED, BROKEN = "dag_paused", "dag_broken"
+SLOW_LOGIN = "slow_login"
+"""For some POSTs: what has to come before them takes long."""
 WORLD_FAULTS = (
     "outage",
     "dag_missing",
@@ -48,7 +50,7 @@ WORLD_FAULTS = (
     "slow_kafka",
 )
 """On or off for a whole schedule. `slow_kafka`: many folds are under way at a time."""
-ALL_FAULTS = (*WORKER_FAULTS, *KAFKA_FAULTS, *TRIGGER_FAULTS, *READ_FAULTS, *RUN_FAULTS, *HINT_FAULTS,
+ALL_FAULTS = (*WORKER_FAULTS, *KAFKA_FAULTS, *TRIGGER_FAULTS, SLOW_LOGIN, *READ_FAULTS, *RUN_FAULTS, *HINT_FAULTS,
               *WORLD_FAULTS)  # fmt: skip
 
 
@@ -124,8 +126,12 @@ def make_plan(seed: int) -> Plan:
         faults_until_ms=random.choice([8_000, 15_000, 30_000]),
     )
     plan = _with_paused_dags(plan) if random.random() < share else plan
-    breaks = Random(f"broken {seed}").random() < share / 2
-    return replace(plan, rates=plan.rates | {BROKEN: 1.0}) if breaks else plan
+    more = Random(f"more {seed}")
+    if more.random() < share / 2:
+        plan = replace(plan, rates=plan.rates | {BROKEN: 1.0})
+    if more.random() < share:
+        plan = replace(plan, rates=plan.rates | {SLOW_LOGIN: 0.1})
+    return plan
 
 
 def _with_paused_dags(plan: Plan) -> Plan:

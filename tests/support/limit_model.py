@@ -20,7 +20,7 @@ from streamapp.airflow.gradient import Gradient
 from streamapp.airflow.guard import Guard, GuardedAirflow
 from streamapp.airflow.lending import Lender, Loan
 from streamapp.airflow.limit import Limit
-from streamapp.airflow.port import AirflowUnavailable, Created, DagRun, DagRunState, TriggerAnswer, Uncertain
+from streamapp.airflow.port import AirflowUnavailable, Created, DagRun, DagRunState, TriggerAnswer, Uncertain, always
 from tests.simulator.scheduler import Future, Scheduler, as_running_loop
 from tests.support.manual_clock import START
 
@@ -186,7 +186,9 @@ class _Port:
     def __init__(self, server: Server) -> None:
         self._server = server
 
-    async def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> TriggerAnswer:
+    async def trigger(
+        self, dag_id: str, run_id: str, conf: Mapping[str, Any], still_due: Callable[[], bool] = always
+    ) -> TriggerAnswer:
         if await self._server.serve():
             return Created(DagRun(dag_id=dag_id, run_id=run_id, state=DagRunState.QUEUED, conf=conf))
         return Uncertain("500: database is locked")

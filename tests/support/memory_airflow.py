@@ -3,12 +3,23 @@
 For unit tests; what HTTP and the real Airflow do is for the fake and the contract tests.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from streamapp.airflow.port import AirflowUnavailable, Created, Dag, DagRun, DagRunState, Exists, Page, TriggerAnswer
+from streamapp.airflow.port import (
+    AirflowUnavailable,
+    Created,
+    Dag,
+    DagRun,
+    DagRunState,
+    Exists,
+    Page,
+    TriggerAnswer,
+    TurnedAway,
+    always,
+)
 from streamapp.clock import Clock
 
 
@@ -63,7 +74,11 @@ class MemoryAirflow:
 
     # The port
 
-    async def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> TriggerAnswer:
+    async def trigger(
+        self, dag_id: str, run_id: str, conf: Mapping[str, Any], still_due: Callable[[], bool] = always
+    ) -> TriggerAnswer:
+        if not still_due():
+            return TurnedAway("it is no longer to be sent")
         self.calls.append(("trigger", dag_id, run_id, conf))
         if self.answers:
             return self.answers.pop(0)

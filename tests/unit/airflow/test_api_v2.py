@@ -134,6 +134,21 @@ async def test_a_stale_token_is_renewed_and_the_request_repeated(airflow, server
     assert [request.headers["Authorization"] for request in server.requests] == ["Bearer token1", "Bearer token2"]
 
 
+async def test_whether_a_run_is_still_due_is_asked_after_the_log_in(airflow, server):
+    """A log-in may take long, and its partition may go meanwhile."""
+    seen = []
+    await airflow.trigger("probe", "r1", {}, lambda: seen.append(server.tokens) or False)
+    assert seen == [1]
+    assert server.requests == []
+
+
+async def test_what_is_no_longer_due_is_not_sent_again_with_a_new_token(airflow, server):
+    server.answers = [detail(401, "Token Expired")]
+    answer = await airflow.trigger("probe", "r1", {}, lambda: server.tokens == 1)
+    assert isinstance(answer, TurnedAway)
+    assert len(server.requests) == 1
+
+
 async def test_a_token_is_renewed_only_once_for_a_request(airflow, server):
     server.answers = [detail(401, "Token Expired")]
     assert isinstance(await airflow.trigger("probe", "r1", {}), TurnedAway)
