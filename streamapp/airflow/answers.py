@@ -66,8 +66,8 @@ def document_of(answer: httpx.Response) -> dict[str, Any]:
         raise AirflowUnavailable(f"Airflow answers {text}")
     try:
         document = answer.json()
-    except ValueError as error:
-        raise AirflowUnavailable("Airflow's answer is not JSON") from error
+    except (ValueError, RecursionError) as error:
+        raise AirflowUnavailable("Airflow's answer is not JSON, or too deep") from error
     if not isinstance(document, dict):
         raise AirflowUnavailable("Airflow's answer is not a JSON object")
     return document
@@ -121,11 +121,12 @@ def page_of(document: Mapping[str, Any], name: str) -> tuple[list[Any], int]:
 def parse_run(document: Any) -> DagRun:
     """A run from its document."""
     try:
+        conf = document["conf"]
         return DagRun(
             dag_id=document["dag_id"],
             run_id=document["dag_run_id"],
             state=DagRunState(document["state"]),
-            conf=document["conf"] or {},
+            conf=conf if isinstance(conf, dict) else {},  # Airflow 2's command line takes any JSON
             # Airflow 2 dates a run by the moment of its POST, unless the POST names another date: ours never do.
             created_at=_parse_time(document["run_after"] if "run_after" in document else document["logical_date"]),
             started_at=_parse_time(document["start_date"]),

@@ -60,6 +60,9 @@ class Timeline:
             yield Step(
                 before.at, "its key", f"{before.command_id}, which was before it, ended as {before.status}", before
             )
+        if outcome.status is Status.DUPLICATE and self._own is not None and outcome.source != self._own.source:
+            yield Step(outcome.at, outcome.status, f"{outcome.source}: {outcome.detail}", outcome)
+            return  # another record of its id: nothing has changed for it
         self._before = None
         yield Step(outcome.at, outcome.status, self._text(outcome), outcome)
         self._own = outcome

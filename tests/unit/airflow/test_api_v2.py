@@ -119,6 +119,20 @@ async def test_a_conf_that_is_no_json_is_refused_without_a_request(airflow, serv
     assert server.requests == []
 
 
+@pytest.mark.parametrize("conf", [None, [], [1], "text", 7])
+async def test_a_run_of_somebody_else_may_have_any_conf(airflow, server, conf):
+    """Airflow 2's command line takes any JSON for it."""
+    server.answers = [httpx.Response(200, json=RUN | {"conf": conf})]
+    assert (await airflow.get("probe", "r1")).conf == {}
+
+
+async def test_what_is_nested_too_deeply_is_no_answer(airflow, server):
+    deep = "[" * 100_000 + "]" * 100_000
+    server.answers = [httpx.Response(200, content=f'{{"conf": {deep}}}', headers={"content-type": "application/json"})]
+    with pytest.raises(AirflowUnavailable):
+        await airflow.get("probe", "r1")
+
+
 async def test_ids_are_escaped_in_paths(airflow, server):
     server.answers = [httpx.Response(200, json=RUN)]
     await airflow.get("odd.name-é", "a+b~c:d")

@@ -57,6 +57,20 @@ def test_from_the_acceptance_to_the_end():
     ]
 
 
+def test_another_record_of_its_id_changes_nothing_for_it():
+    again = said(entry(9, id="order-7"), Status.DUPLICATE, 5, detail="the command id was first seen at commands-0-7")
+    assert steps(
+        said(OURS, Status.ACCEPTED, 0),
+        again,
+        said(FIRST, Status.SUCCEEDED, 61),
+        said(OURS, Status.TRIGGERED, 65, attempt=1, dag_run_id="run-1"),
+    )[1:] == [
+        (5, "duplicate", "commands-0-9: the command id was first seen at commands-0-7"),
+        (61, "its key", "order-3, which was before it, ended as succeeded"),
+        (65, "triggered", "attempt 1: run run-1 after 1m05s"),
+    ]
+
+
 def test_who_has_touched_it():
     refused = answer("refused, its run is under way (skip by bob)", 4, command_id="order-7")
     assert steps(
