@@ -36,16 +36,10 @@ class AvroReader:
     """Reads framed values of one writer's schema as the reader's schema."""
 
     def __init__(self, id_: int, writer: Any, reader: Schema) -> None:
-        """Take the two schemas.
-
-        Raises:
-            Unprocessable: A few bytes of the writer's schema could nest without end or stand for values without number.
-        """
-        if boundless(writer):
-            detail = f"The record's schema (id {id_}) refers to itself, or has an array of items that take no bytes: a "
-            raise Unprocessable(Reason.INVALID_COMMAND, f"{detail}value of it may have no bounds, so none is read.")
+        """Take the two schemas."""
         self._id = id_
         self._writer = writer
+        self._boundless = boundless(writer)  # looked at once, however many records there are of it
         self._reader = parse_schema(_without_shadowed_aliases(reader, writer))
         self._name = f"{reader['namespace']}.{reader['name']}"
 
@@ -53,9 +47,12 @@ class AvroReader:
         """The fields.
 
         Raises:
-            Unprocessable: `invalid_command` where the writer's schema does not resolve to the reader's, `undecodable`
-                where the body is damaged.
+            Unprocessable: `invalid_command` where the writer's schema does not resolve to the reader's, or a few bytes
+                of it could nest without end or stand for parts without number; `undecodable` where the body is damaged.
         """
+        if self._boundless:
+            detail = f"The record's schema (id {self._id}) refers to itself, or has too many parts that take no bytes: "
+            raise Unprocessable(Reason.INVALID_COMMAND, f"{detail}a value of it may have no bounds, so none is read.")
         body = io.BytesIO(value)
         body.seek(_HEADER.size)
         try:

@@ -1,14 +1,17 @@
 import functools
 import json
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from fastavro import parse_schema
 
 from streamapp.core.errors import Unavailable
 from streamapp.core.model import Command, Reason, Rejection, Source
 from streamapp.wire.avro import AvroWriter
+from streamapp.wire.bounds import boundless
 from streamapp.wire.codec import CommandDecoder, CommandEncoder
 from streamapp.wire.headers import CE_ID
 from streamapp.wire.records import CommandRecord
@@ -195,6 +198,16 @@ EMPTY = {"type": "record", "name": "Empty", "fields": [{"name": "nothing", "type
 DEEP = functools.reduce(lambda inner, _: {"type": "array", "items": inner}, range(400), "int")
 
 
+def record(name, *types, **more):
+    fields = [{"name": f"f{number}", "type": type_} for number, type_ in enumerate(types)]
+    return {"type": "record", "name": name, "fields": fields, **more}
+
+
+def doubled(times, inner):
+    """Records of two records: a schema of a few lines, of which a value has 2**times parts."""
+    return functools.reduce(lambda made, n: record(f"R{n}", made, made["name"]), range(times), record("R", inner))
+
+
 @pytest.mark.parametrize(
     "type_",
     [
@@ -205,6 +218,12 @@ DEEP = functools.reduce(lambda inner, _: {"type": "array", "items": inner}, rang
         {"type": "array", "items": EMPTY},
         {"type": "array", "items": {"type": "fixed", "name": "F", "size": 0}},
         {"type": "map", "values": {"type": "array", "items": "null"}},
+        doubled(12, "null"),
+        doubled(12, {"type": "fixed", "name": "F", "size": 0}),
+        record("Late", doubled(12, "null"), record("Dear", *["string"] * 1000)),
+        {"type": "array", "items": record("Item", *["null"] * 20, "int")},
+        {"type": "map", "values": record("Item", *["null"] * 20)},
+        {"type": "array", "items": ["int", record("Item", *["null"] * 20)]},
     ],
     ids=lambda type_: str(type_)[:60],
 )
@@ -223,6 +242,8 @@ async def test_a_schema_of_values_without_bounds_is_not_read(decode, registry, t
          {"a": {"nothing": None}, "b": {"nothing": None}}),
         ({"type": "array", "items": ["null", EMPTY]}, [None, {"nothing": None}]),
         ({"type": "array", "items": {"type": "enum", "name": "E", "symbols": ["a"]}}, ["a"]),
+        ({"type": "array", "items": record("A", record("B", record("C", "boolean")))}, [{"f0": {"f0": {"f0": True}}}]),
+        (record("Nulls", *["null"] * 50), {f"f{number}": None for number in range(50)}),
         (DEEP, []),
     ],
     ids=lambda type_: str(type_)[:60],
@@ -230,6 +251,57 @@ async def test_a_schema_of_values_without_bounds_is_not_read(decode, registry, t
 async def test_a_strange_schema_with_bounds_is_read(decode, registry, type_, content):
     wider = schema(("more", type_), ("command", "string"), ("params", "string"))
     assert isinstance(await decode(registry.framed(wider, {**ROUTED, "more": content})), Command)
+
+
+COMMAND_FIELDS = ("command", "string"), ("params", "string")
+ENDLESS = {"event.X": record("event.X", {"type": "array", "items": "null"})}
+
+
+@pytest.mark.parametrize(
+    "writer",
+    [
+        {**schema(("more", "event.X"), *COMMAND_FIELDS), "__fastavro_parsed": True, "__named_schemas": ENDLESS},
+        [
+            record("event.X", "int", __fastavro_parsed=True, __named_schemas=ENDLESS),
+            schema(("more", "event.X"), *COMMAND_FIELDS),
+        ],
+        [
+            record("event.X", "int"),
+            record("event.E", record("X", "null", namespace="")),
+            schema(("more", {"type": "array", "items": "event.X"}), *COMMAND_FIELDS),
+        ],
+    ],
+    ids=["that stands nowhere", "in its place", "of almost its name"],
+)
+async def test_a_schema_that_smuggles_in_another_type_is_not_read(decode, registry, writer):
+    """fastavro takes what it leaves in a schema for its own, whoever has written it."""
+    rejection = await decode(b"\0" + registry.add(writer).to_bytes(4, "big") + b"\x02" * 500)
+    assert rejection.reason is Reason.INVALID_COMMAND
+    assert "no bounds" in rejection.detail
+
+
+async def test_a_schema_that_nests_too_deep_is_not_read(decode, registry):
+    """Each of its types by itself is flat."""
+    types = [record("R", "int"), *(record(f"R{n}", "int", f"R{n - 1}" if n else "R") for n in range(600))]
+    writer = schema(*((type_["name"], ["null", type_]) for type_ in types), *COMMAND_FIELDS)
+    rejection = await decode(b"\0" + registry.add(writer).to_bytes(4, "big") + b"\x02" * 500)
+    assert "no bounds" in rejection.detail
+
+
+def test_a_look_at_a_schema_takes_no_longer_where_its_types_are_used_again():
+    """Each of them holds all those before it."""
+    inner = record("Wide", *["int"] * 2000)
+    for number in range(200):
+        inner = record(f"Deep{number}", inner)
+    once = parse_schema(record("Once", inner))
+    again = parse_schema(record("Again", inner, *(["null", f"Deep{number}"] for number in range(200))))
+
+    def took(schema):
+        began = time.process_time_ns()
+        boundless(schema)
+        return time.process_time_ns() - began
+
+    assert min(took(again) for _ in range(3)) < 20 * min(took(once) for _ in range(3))
 
 
 async def test_a_record_of_another_name_does_not_resolve(decode, registry):
