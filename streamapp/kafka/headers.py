@@ -9,12 +9,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from aiokafka.consumer import fetcher
-from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecord, DefaultRecordBatch, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import decode_varint
 
 _LENGTH = struct.Struct(">i")
 _LENGTH_AT, _FRAME_BYTES = 8, 12
 """A batch starts with its first offset in 8 bytes, and the length of what follows in 4."""
+
+_HEAD_BYTES = _DefaultRecordBatchPy.HEADER_STRUCT.size
+_ATTRIBUTES, _ATTRIBUTES_AT = struct.Struct(">h"), _DefaultRecordBatchPy.ATTRIBUTES_OFFSET
+_COUNT, _COUNT_AT = struct.Struct(">i"), _HEAD_BYTES - 4
+_ATTRIBUTE_BYTES = 1
+_SPARE = bytes(10)
+"""Behind what numbers are read from: reading one looks at up to 10 bytes, and at no bounds."""
 
 
 def install() -> None:
@@ -53,21 +62,95 @@ class LenientBatch:
         return next(self._batch)
 
     def __iter__(self) -> Iterator[Any]:
+        """One by one, as they are asked for: a megabyte on the wire may hold millions of records."""
+        batch, rest = self._batch, None
+        while True:
+            read = 0
+            try:
+                for record in batch:
+                    read += 1
+                    yield record
+                return
+            except UnicodeDecodeError:
+                rest = rest or _Rest(self._data)
+            yield rest.read(read)
+            batch = rest.batch()
+
+
+class _Rest:
+    """The records of a batch that are not read yet: one is read leniently, those after it at full speed again."""
+
+    def __init__(self, data: memoryview) -> None:
+        batch = _DefaultRecordBatchPy(data)
+        batch._maybe_uncompress()  # noqa: SLF001
+        self._batch = batch
+        self._left = batch._num_records  # noqa: SLF001
+        self._head = bytearray(data[:_HEAD_BYTES])
+        _ATTRIBUTES.pack_into(self._head, _ATTRIBUTES_AT, batch.attributes & ~batch.CODEC_MASK)
+        self._bytes = self._head + batch._buffer[batch._pos :]  # noqa: SLF001
+        self._at = _HEAD_BYTES
+
+    def read(self, after: int) -> Any:
+        """One record, after so many that are only passed over."""
+        for _ in range(after):
+            self._pass()
+        start = self._pass()
+        self._left -= after + 1
+        parts, batch = _Parts(self._bytes[start : self._at]), self._batch
+        timestamp, offset = batch.first_timestamp + parts.number(), batch.base_offset + parts.number()
+        if batch.timestamp_type == batch.LOG_APPEND_TIME:
+            timestamp = batch.max_timestamp
+        key, value = parts.content(), parts.content()
+        headers = [(parts.name(), parts.content()) for _ in range(parts.number())]
+        parts.end()
+        return DefaultRecord(offset, timestamp, batch.timestamp_type, key, value, headers)
+
+    def batch(self) -> Any:
+        """What is left, as a batch that is not compressed."""
+        # Its head takes the place of what has been read. That is enough: all there is began with a head.
+        _COUNT.pack_into(self._head, _COUNT_AT, self._left)
+        start = self._at - _HEAD_BYTES
+        self._bytes[start : self._at] = self._head
+        return DefaultRecordBatch(memoryview(self._bytes)[start:])
+
+    def _pass(self) -> int:
+        start: int
+        length, start = decode_varint(self._bytes, self._at)
+        self._at = start + length
+        return start
+
+
+class _Parts:
+    """What is in a record, part by part. Nobody has seen yet whether it is sound."""
+
+    def __init__(self, record: bytearray) -> None:
+        self._bytes = record + _SPARE
+        self._end = len(record)
+        self._at = _ATTRIBUTE_BYTES
+
+    def number(self) -> int:
+        if self._at >= self._end:
+            raise CorruptRecordException("A record ends too early")
+        number: int
         try:
-            return iter(list(self._batch))
-        except UnicodeDecodeError:
-            again = _DefaultRecordBatchPy(self._data)
-            again._maybe_uncompress()  # noqa: SLF001
-            again._buffer = _Lenient(again._buffer)  # noqa: SLF001
-            return iter(list(again))
+            number, self._at = decode_varint(self._bytes, self._at)
+        except ValueError as error:
+            raise CorruptRecordException("A number in a record is too large") from error
+        return number
 
+    def content(self) -> bytes | None:
+        size = self.number()
+        if size < 0:
+            return None
+        start, self._at = self._at, self._at + size
+        return bytes(self._bytes[start : self._at])
 
-class _Lenient(bytearray):
-    """Bytes that decode to something, whatever they are."""
+    def name(self) -> str:
+        name = self.content()
+        if name is None:
+            raise CorruptRecordException("A header in a record has no name")
+        return name.decode("utf-8", "backslashreplace")
 
-    def __getitem__(self, where: Any) -> Any:
-        found = super().__getitem__(where)
-        return _Lenient(found) if isinstance(where, slice) else found
-
-    def decode(self, encoding: str = "utf-8", _errors: str = "strict") -> str:
-        return super().decode(encoding, "backslashreplace")
+    def end(self) -> None:
+        if self._at != self._end:
+            raise CorruptRecordException("A record has another length than it says")
