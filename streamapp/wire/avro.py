@@ -5,7 +5,7 @@ import struct
 from typing import Any
 
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
-from fastavro.read import SchemaResolutionError
+from fastavro.read import LOGICAL_READERS, SchemaResolutionError
 
 from streamapp.core.errors import Unprocessable
 from streamapp.core.model import Reason
@@ -14,6 +14,10 @@ from streamapp.wire.schemas import Schema
 
 MAGIC = b"\x00"
 _HEADER = struct.Struct(">cI")
+
+MAX_DECIMAL_BYTES = 1024
+"""A longer decimal is not read, and no field of ours is one: the time it takes grows with the square of its length, and
+256 KiB of it would keep a worker from its heartbeats for seconds."""
 
 
 def framed(value: bytes) -> bool:
@@ -85,6 +89,17 @@ class AvroWriter:
         body.write(self._header)
         schemaless_writer(body, self._schema, content)
         return body.getvalue()
+
+
+def _read_decimal(data: bytes, writer: Schema | None = None, reader: Schema | None = None) -> Any:
+    if len(data) > MAX_DECIMAL_BYTES:
+        raise SchemaResolutionError(f"a decimal has {len(data)} bytes; at most {MAX_DECIMAL_BYTES} are read")
+    return _any_decimal(data, writer, reader)
+
+
+_any_decimal = LOGICAL_READERS["bytes-decimal"]
+# fastavro has one table of these for the whole process, and asks to change it where other ones are wanted.
+LOGICAL_READERS["bytes-decimal"] = LOGICAL_READERS["fixed-decimal"] = _read_decimal
 
 
 def _without_shadowed_aliases(reader: Schema, writer: Any) -> Schema:

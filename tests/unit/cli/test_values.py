@@ -1,5 +1,6 @@
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
@@ -58,6 +59,15 @@ async def test_numbers_that_json_can_not_say_are_texts(values, registry, capsys)
     print_json(shown.as_json())
     assert strict_json.loads(capsys.readouterr().out)["value"] == {"n": ["NaN", "Infinity", "-Infinity", 0.5]}
     assert await values.write(before, shown.fields) == before
+
+
+async def test_a_decimal_is_shown_unless_it_is_too_long(values, registry):
+    """It would take seconds for each letter of a list."""
+    amount = {"type": "bytes", "logicalType": "decimal", "precision": 6000, "scale": 2}
+    schema = {"type": "record", "name": "Sale", "fields": [{"name": "amount", "type": amount}]}
+    assert (await values.show(registry.framed(schema, {"amount": Decimal("12.34")}))).fields == {"amount": "12.34"}
+    long = await values.show(registry.framed(schema, {"amount": Decimal("9" * 5000)}))
+    assert (long.wire, "does not fit its schema" in long.note) == ("bytes", True)
 
 
 @pytest.mark.parametrize(

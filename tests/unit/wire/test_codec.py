@@ -1,3 +1,4 @@
+import decimal
 import functools
 import json
 import time
@@ -302,6 +303,46 @@ def test_a_look_at_a_schema_takes_no_longer_where_its_types_are_used_again():
         return time.process_time_ns() - began
 
     assert min(took(again) for _ in range(3)) < 20 * min(took(once) for _ in range(3))
+
+
+DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 500_000, "scale": 2}
+
+
+@pytest.mark.parametrize(
+    ("field", "size", "reason", "told"),
+    [
+        ("params", 8, Reason.INVALID_PARAMS, "write the object as text"),
+        ("id", 8, Reason.INVALID_COMMAND, "id must be a string"),
+        ("deadline", 8, Reason.INVALID_COMMAND, "another type"),
+        ("params", 2000, Reason.INVALID_COMMAND, "another type"),
+        ("id", 2000, Reason.INVALID_COMMAND, "another type"),
+    ],
+)
+async def test_a_decimal_is_no_field_of_a_command(decode, registry, field, size, reason, told):
+    """Nor the bytes of one a string, although bytes may be."""
+    types = {"command": "string", "params": "string", field: DECIMAL}
+    values = {**ROUTED, field: decimal.Decimal(int.from_bytes(b"0" * size)).scaleb(-2, decimal.Context(prec=6000))}
+    large = CommandDecoder(registry.client(InstantClock()), 100_000)
+    rejection = await decode(registry.framed(schema(*types.items()), values), decoder=large)
+    assert rejection.reason is reason
+    assert told in rejection.detail
+
+
+async def test_a_long_decimal_is_rejected_as_fast_as_other_bytes(decode, registry):
+    """A command of the largest size would take seconds, in which no heartbeat goes out."""
+    large = CommandDecoder(registry.client(InstantClock()), 100_000)
+    body = AvroWriter(0, schema(*COMMAND_FIELDS, ("id", "bytes"))).write({**ROUTED, "id": b"0" * 60_000})[5:]
+
+    async def took(type_):
+        value = b"\0" + registry.add(schema(*COMMAND_FIELDS, ("id", type_))).to_bytes(4, "big") + body
+        times = []
+        for _ in range(3):
+            began = time.process_time_ns()
+            assert (await decode(value, decoder=large)).reason is Reason.INVALID_COMMAND
+            times.append(time.process_time_ns() - began)
+        return min(times)
+
+    assert await took(DECIMAL) < 100 * await took("bytes")
 
 
 async def test_a_record_of_another_name_does_not_resolve(decode, registry):
