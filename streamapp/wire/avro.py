@@ -9,7 +9,7 @@ from fastavro.read import LOGICAL_READERS, SchemaResolutionError
 
 from streamapp.core.errors import Unprocessable
 from streamapp.core.model import Reason
-from streamapp.wire.bounds import boundless
+from streamapp.wire.bounds import boundless, unchecked
 from streamapp.wire.schemas import Schema
 
 MAGIC = b"\x00"
@@ -44,6 +44,7 @@ class AvroReader:
         self._id = id_
         self._writer = writer
         self._boundless = boundless(writer)  # looked at once, however many records there are of it
+        self._body = _Checked if unchecked(writer) else io.BytesIO
         self._reader = parse_schema(_without_shadowed_aliases(reader, writer))
         self._name = f"{reader['namespace']}.{reader['name']}"
 
@@ -57,7 +58,7 @@ class AvroReader:
         if self._boundless:
             detail = f"The record's schema (id {self._id}) refers to itself, or has too many parts that take no bytes: "
             raise Unprocessable(Reason.INVALID_COMMAND, f"{detail}a value of it may have no bounds, so none is read.")
-        body = io.BytesIO(value)
+        body = self._body(value)
         body.seek(_HEADER.size)
         try:
             content = schemaless_reader(body, self._writer, self._reader)
@@ -89,6 +90,16 @@ class AvroWriter:
         body.write(self._header)
         schemaless_writer(body, self._schema, content)
         return body.getvalue()
+
+
+class _Checked(io.BytesIO):
+    """Bytes that say when they have ended. Slower: a third of the time that a command takes."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(size)
+        if len(found) < (size or 0):
+            raise EOFError
+        return found
 
 
 def _read_decimal(data: bytes, writer: Schema | None = None, reader: Schema | None = None) -> Any:

@@ -36,6 +36,29 @@ def boundless(schema: Any) -> bool:
     return cost.most > FREE_PARTS or cost.depth > MAX_DEPTH
 
 
+_UNCHECKED = frozenset({"boolean", "float", "double", "fixed"})
+
+
+def unchecked(schema: Any) -> bool:
+    """Whether fastavro may pass over parts of a value that are not there: of some types it does not look.
+
+    Where the value is cut short, an array of such would go on for as long as it says, in no bytes.
+
+    Args:
+        schema: Parsed or not.
+    """
+    left, seen = [schema], set()
+    while left:
+        part = left.pop()
+        if isinstance(part, str):
+            if part in _UNCHECKED:
+                return True
+        elif isinstance(part, dict | list) and id(part) not in seen:
+            seen.add(id(part))
+            left.extend(part.values() if isinstance(part, dict) else part)
+    return False
+
+
 class _Boundless(Exception):
     pass
 
