@@ -135,8 +135,8 @@ def _from_fields(fields: dict[str, Any], key: bytes | None) -> Outcome:
     fields |= {
         "key": key,
         "status": Status(fields["status"]),
-        "reason": fields["reason"] and Reason(fields["reason"]),
-        "result": fields["result"] and RunState(fields["result"]),
+        "reason": None if fields["reason"] is None else Reason(fields["reason"]),
+        "result": None if fields["result"] is None else RunState(fields["result"]),
         "source": Source(**fields["source"]),
         "timings": Timings(**fields["timings"]),
     }

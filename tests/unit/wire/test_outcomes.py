@@ -129,6 +129,8 @@ async def test_a_registry_that_is_away_stops_the_start(server):
         {"status": "unheard_of"},
         {"status": None},
         {"reason": "unheard_of"},
+        {"reason": ""},
+        {"result": ""},
         {"result": "unheard_of"},
         {"at": "2026-01-02"},
         {"source": None},
