@@ -26,9 +26,10 @@ class StrictProducer(driver.Producer):  # type: ignore[misc]
     failed: BaseException | None = None
 
     async def on_start(self) -> None:
-        """Get to know the topics that are written to: no record waits for that."""
+        """Get to know the topics that are written to, and keep knowing them: no record waits for that."""
         await super().on_start()
         client = self._producer.client
+        client.set_topics(self.app.written_topics)
         self._partitions: dict[str, Sequence[int]] = {
             topic: sorted(await client._wait_on_metadata(topic))  # noqa: SLF001
             for topic in self.app.written_topics

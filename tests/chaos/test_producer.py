@@ -110,6 +110,18 @@ async def test_records_leave_in_order_however_many_are_sent_at_once(
     assert [record.value for record in installation.records()] == values
 
 
+async def test_what_is_written_to_stays_known(
+    install: Callable[..., Installation], writing: Callable[..., Any]
+) -> None:
+    """The client looks again at the topics that it was told of, and forgets all others."""
+    installation = await asyncio.to_thread(install, partitions=1)
+    app = await writing(installation)
+    client = app.producer._producer.client
+    await client.add_topic("another")
+    await client.force_metadata_update()
+    assert (await app.producer.post(installation.name, b"k", b"x", partition=0)).offset == 0
+
+
 async def test_a_record_without_a_partition_goes_where_its_key_belongs(
     install: Callable[..., Installation], writing: Callable[..., Any]
 ) -> None:
