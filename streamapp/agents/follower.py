@@ -1,6 +1,5 @@
 """Watches runs, hints and the time. Writes ended runs to the results topic, passed deadlines to the control topic."""
 
-import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +9,6 @@ from mode import Service
 from streamapp.agents.parts import Parts
 from streamapp.airflow.hints import HintListener, listen
 from streamapp.core.model import Action, Instruction
-from streamapp.dispatch.follow import ERRANDS
 
 TIMERS_EVERY = timedelta(milliseconds=100)
 """How late a `not_before`, a retry or a deadline may be noticed."""
@@ -37,7 +35,7 @@ def register(app: faust.App, parts: Parts, *, hint_listen: str | None, hint_secr
 
         @Service.task
         async def _run_errands(self) -> None:
-            await asyncio.gather(*(parts.follower.run_errands() for _ in range(ERRANDS)))
+            await parts.follower.run_errands()
 
         @Service.task
         async def _reconcile(self) -> None:

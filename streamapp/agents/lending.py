@@ -199,6 +199,8 @@ class Lending:
                 await socket.send_str(self._proof(nonce))
                 if await _text(socket) != WELCOME:
                     return f"it closed the connection with {socket.close_code}", False
+                if self._changed.is_set():  # another one lends since this was begun, or this one itself
+                    return "it lends no more", False
                 await self._have_loan(socket)
                 return f"it closed the connection with {socket.close_code}", True
         except (aiohttp.ClientError, OSError, ValueError) as error:

@@ -57,10 +57,11 @@ async def take_over(app: DurableApp, parts: Parts, at_once: timedelta = REBUILD_
         Unsafe: the client does not know how many a topic has. It does again at the next start: while a topic's leader
             is elected, say, the brokers answer with an error of this topic, and the client forgets what it knew.
     """
-    counts = app.partition_counts()
-    untold = [name for name, count in counts.items() if count is None]
-    if untold:
-        raise Unsafe(f"Kafka does not tell now how many partitions {untold[0]} has")
+    counts: dict[str, int] = {}
+    for name, count in app.partition_counts().items():
+        if count is None:
+            raise Unsafe(f"Kafka does not tell now how many partitions {name} has")
+        counts[name] = count
     if len(set(counts.values())) > 1:
         raise ConfigError(
             f"these topics must have the same number of partitions, but have {counts}: add the missing ones"

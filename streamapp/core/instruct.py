@@ -121,7 +121,10 @@ def _retried(entry: Entry, event: Instructed) -> Entry | str:
         return "its deadline has passed: skip it, or release its key and redrive it with another deadline"
     if entry.status is Status.ATTEMPT_FAILED:  # it waits for its next attempt
         return replace(entry, not_before=None)
-    return replace(entry, status=Status.ACCEPTED, not_before=None, reason=None, detail=None)
+    again = replace(entry, status=Status.ACCEPTED, not_before=None, reason=None, detail=None)
+    if entry.run_id is None and not entry.refused:  # 0.1 did not use up the number of a refusal that blocked a key
+        again = replace(again, attempt=entry.attempt + 1, refused=1)
+    return again
 
 
 def _not_failed(entry: Entry) -> str:

@@ -259,11 +259,11 @@ class Entry:
     """None once ended."""
     round: int = 1
     attempt: int = 0
-    """The last attempt that came to a run, or was refused with another one to follow; 0 before the first."""
+    """The last attempt that came to a run, or was refused and another one may follow; 0 before the first."""
     unstarted: int = 0
     """Attempts of this round in which no task started."""
     refused: int = 0
-    """Attempts of this round that Airflow refused and that another one followed: they came to no run."""
+    """Those of this round that Airflow refused, where another one followed or may do so: they came to no run."""
     not_before: datetime | None = None
     """Earliest dispatch: the producer's wish, or the time of the next attempt."""
     deadline: datetime | None = None

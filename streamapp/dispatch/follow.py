@@ -4,7 +4,7 @@ A list of ended runs goes back to the last end seen, by Airflow's own dates, and
 here: its cost grows with the runs that end, not with those that run. It is asked for often while a command waits for a
 young run, rarely else (`pace`), and at once where Airflow hints that a run ends. What a list can't show is found by
 reconciliation (`reconcile`). What takes a request for each run (the tasks of a failed one, the stop of one that is to
-end) is an errand beside the lists: one broken DAG keeps nobody else's ends waiting.
+end) is an errand beside the lists, one at a time, DAG after DAG: a broken DAG makes others wait for one request at most.
 """
 
 import asyncio
@@ -41,8 +41,6 @@ STOP_AGAIN = timedelta(seconds=2)
 TASKS_AGAIN = timedelta(seconds=1)
 """After tasks that could not be asked for."""
 
-ERRANDS = 3
-"""So many at a time: one that waits for an answer keeps no other waiting."""
 
 HINT_PAUSES = tuple(timedelta(milliseconds=pause) for pause in (2, 8, 20, 40, 80, 160, 320, 640))
 """Before each look that follows a hint: Airflow gives hints before it commits the end."""
@@ -81,8 +79,6 @@ class Run:
     end: DagRun | None = None
     """How it ended, once seen; a person may clear it afterwards, but the end was seen."""
     seen_at: float = 0.0
-    asking: bool = False
-    """Whether an errand of it is under way."""
     outcome: Outcome | None = None
     reported_at: float = 0.0
 
@@ -149,6 +145,8 @@ class Follower:
         self._durations = Durations()
         self._foretelling: dict[str, bool] = {}
         """Of each DAG, whether Airflow had hinted at the end that was seen last."""
+        self._errand_of: dict[str, float] = {}
+        """When each DAG had its last turn."""
         self._outage = False
         self._something = asyncio.Event()
         self._hinted = asyncio.Event()
@@ -263,18 +261,15 @@ class Follower:
             self._note_answers()
 
     async def run_errands(self) -> None:
-        """Ask what takes a request for each run, for ever. May be run several times over (`ERRANDS`)."""
+        """Ask what takes a request for each run, for ever."""
         while True:
             run = self._next_errand()
             if run is None:
                 await self._errands.wait()
                 self._errands.clear()
                 continue
-            run.asking = True
-            try:
-                await (self._ask_for_tasks(run) if run.end is not None else self._stop(run))
-            finally:
-                run.asking = False
+            self._errand_of[run.dag_id] = self._clock.monotonic()
+            await (self._ask_for_tasks(run) if run.end is not None else self._stop(run))
 
     def report_again(self) -> None:
         """Report again what led to nothing."""
@@ -386,17 +381,16 @@ class Follower:
         return min(bounds)
 
     def _next_errand(self) -> Run | None:
-        """The one that has been due for longest, of runs that failed or are to be stopped."""
+        """Of runs that failed or are to be stopped, one of the DAG whose turn is longest ago."""
         now = self._clock.monotonic()
         due = (
             run
             for run in self._runs.values()
             if run.outcome is None
-            and not run.asking
             and run.errand_at <= now
             and (run.entry.ending is not None if run.end is None else run.end.state is not DagRunState.SUCCESS)
         )
-        return min(due, key=lambda run: run.errand_at, default=None)
+        return min(due, key=lambda run: (self._errand_of.get(run.dag_id, 0.0), run.errand_at), default=None)
 
     async def _ask_for_tasks(self, run: Run) -> None:
         """Tell a failed run in which no task ever started from one that did something; report it."""

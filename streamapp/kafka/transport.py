@@ -77,8 +77,8 @@ class DurableApp(faust.App):  # type: ignore[misc]
         """Faust's own services, and the watchdog: services of `@app.service` start only once the table is restored."""
         return [*super().on_init_dependencies(), RecoveryWatchdog(self, loop=self.loop, beacon=self.beacon)]
 
-    def partition_counts(self) -> dict[str, int]:
-        """The partitions of every topic that is read, and of the changelog, as the cluster has them now."""
+    def partition_counts(self) -> dict[str, int | None]:
+        """The partitions of every topic that is read, and of the changelog; None where Kafka does not tell just now."""
         names = {tp.topic for tp in self.consumer.assignment()} | {self.commands_topic}  # a standby may own none
         return {name: self.consumer.topic_partitions(name) for name in sorted(names)}
 

@@ -47,7 +47,7 @@ class Desk:
     def work(self):
         """What a worker does for ever."""
         reconciler = Reconciler(self.follower, self.airflow, SystemClock(), app_id=self.app_id)
-        return self.follower.run(), reconciler.run(), reconciler.look_up_unknown()
+        return self.follower.run(), self.follower.run_errands(), reconciler.run(), reconciler.look_up_unknown()
 
     async def start(self, entry):
         """Trigger an entry and follow its run, as the fold of its outcome would have it."""

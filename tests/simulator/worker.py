@@ -26,7 +26,7 @@ from streamapp.core.errors import Unsafe
 from streamapp.core.events import Event, Instructed, Observed
 from streamapp.core.model import Instruction, Outcome, Source, Standing
 from streamapp.dispatch.dags import Dags
-from streamapp.dispatch.follow import ERRANDS, Follower
+from streamapp.dispatch.follow import Follower
 from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
 from streamapp.dispatch.prune import Pruner
@@ -322,8 +322,7 @@ class Worker:
             self._following = True
             follower, reconciler, guard = self.parts.follower, self.parts.reconciler, self.parts.guard
             looks = reconciler.run(), reconciler.look_up_unknown()
-            errands = [follower.run_errands() for _ in range(ERRANDS)]
-            for work in (follower.run(), *errands, follower.watch_hints(), *looks, guard.watch()):
+            for work in (follower.run(), follower.run_errands(), follower.watch_hints(), *looks, guard.watch()):
                 self.world.scheduler.spawn(self, work)
             self._learn()
         self._fetch_soon()

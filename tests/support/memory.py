@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamapp.core.decide import decide
-from streamapp.core.effects import Bury, Decision, Emit, Row, RowKey, Track
+from streamapp.core.effects import Bury, Change, Decision, Emit, Put, Row, RowKey, Track, place
 from streamapp.core.errors import TooLarge, Unsafe
 from streamapp.core.events import Event
 from streamapp.core.model import DeadLetter, Entry, Outcome
@@ -248,13 +248,16 @@ class Table:
         """Decide and write; with `keep`, only so many of the rows reach the changelog, as in a crash."""
         decision = decide(self.partition, event)
         for change in decision.changes[:keep]:
-            row = self.partition.encode(change)
-            self.partition.lay(change, row)
-            receipt = self.ledger.append(0, row.key, row.value)
-            self.ledger.changelogs[0].take()
-            self.ledger.enter(0, [(row.key, row.value)], receipt)
-            self.partition.entered(row)
+            self._write(change)
         return decision
+
+    def _write(self, change: Change) -> None:
+        row = self.partition.encode(change)
+        self.partition.lay(change, row)
+        receipt = self.ledger.append(0, row.key, row.value)
+        self.ledger.changelogs[0].take()
+        self.ledger.enter(0, [(row.key, row.value)], receipt)
+        self.partition.entered(row)
 
     def remove(self, key: RowKey) -> None:
         """Take a row away, as retention does, or as if a crash had kept it from being written."""
@@ -262,6 +265,10 @@ class Table:
         receipt = self.ledger.append(0, raw, None)
         self.ledger.changelogs[0].take()
         self.ledger.enter(0, [(raw, None)], receipt)
+
+    def put(self, entry: Entry) -> None:
+        """Write a row as another release has left it."""
+        self._write(Put(place(entry), entry))
 
     def folds(self, *events: Event) -> Decision:
         """Fold several; answers the last decision."""

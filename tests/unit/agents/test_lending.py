@@ -135,6 +135,28 @@ async def test_when_another_worker_lends_all_turn_to_it(crew):
     assert b.limit.own.out == 1
 
 
+async def test_a_worker_that_lends_itself_by_the_time_it_is_welcome_has_its_own_permits(crew, monkeypatch):
+    """A rebalance may come while two workers shake hands."""
+    a, b = await crew.start(), await crew.start()
+    stock = lending._text
+
+    async def text(socket):
+        said = await stock(socket)
+        if said == WELCOME:
+            crew.lender = None
+            b.lending.share(range(PARTITIONS), PARTITIONS)
+        return said
+
+    monkeypatch.setattr(lending, "_text", text)
+    crew.lender = a.url
+    a.lending.share([0, 1, 2, 3], PARTITIONS)
+    b.lending.share([4, 5, 6, 7], PARTITIONS)
+    await until(lambda: b.lending.lends)
+    await acquire(b)
+    async with asyncio.timeout(20), b.limit.reading():
+        assert b.limit.source is b.limit.own
+
+
 async def test_what_a_worker_owns_may_change_while_it_borrows(crew):
     a, b = await crew.start(total=8), await crew.start(total=8)
     crew.lender = a.url

@@ -139,6 +139,17 @@ def test_an_attempt_that_came_to_no_run_is_not_numbered_again(table):
     assert before.id != after.id
 
 
+def test_what_an_earlier_release_blocked_is_not_numbered_again_either(table):
+    """0.1 wrote such a row with the number of the attempt before."""
+    refusal = observed(refused(table.entry()))
+    table.fold(refusal)
+    table.put(replace(table.entry(), attempt=0, refused=0))
+    tell(table, Action.RETRY)
+    assert table.entry().run_attempt == 2
+    table.fold(refusal)
+    assert table.entry().status is Status.ACCEPTED
+
+
 def test_a_refused_command_that_releases_at_its_run_keeps_its_place_when_tried_again():
     table = Table()
     table.folds(received(0, policy=replace(BLOCK, ordering=Ordering.TRIGGERED)), received(1))

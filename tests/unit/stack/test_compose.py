@@ -60,6 +60,15 @@ def test_workers_answer_by_the_names_of_their_services(compose: dict[str, Any]) 
         assert set(service["environment"]["STREAMAPP_WEB_HOSTS"].split(",")) == set(workers)
 
 
+def test_tables_live_no_longer_than_the_logs_that_they_follow(compose: dict[str, Any]) -> None:
+    """After `docker compose down` a new Kafka has no changelog; a worker with an older table would refuse to start."""
+    services = compose["services"]
+    assert "volumes" not in services["kafka"]
+    assert "volumes" not in services["worker1"]
+    assert "volumes" not in services["worker2"]
+    assert "VOLUME" not in (ROOT / "stack/Dockerfile").read_text()
+
+
 def test_runs_the_versions_of_the_stack(compose: dict[str, Any]) -> None:
     services = compose["services"]
     kafka = re.search(r"kafka_2.13</artifactId>\s*<version>(.+)</", (ROOT / "stack/kafka/pom.xml").read_text())
