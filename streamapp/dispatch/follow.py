@@ -4,7 +4,7 @@ A list of ended runs goes back to the last end seen, by Airflow's own dates, and
 here: its cost grows with the runs that end, not with those that run. It is asked for often while a command waits for a
 young run, rarely else (`pace`), and at once where Airflow hints that a run ends. What a list can't show is found by
 reconciliation (`reconcile`). What takes a request for each run (the tasks of a failed one, the stop of one that is to
-end) is an errand beside the lists, one at a time, DAG after DAG: a broken DAG makes others wait for one request at most.
+end) is an errand beside the lists, one at a time, DAG after DAG: a broken DAG costs others one request at most.
 """
 
 import asyncio
