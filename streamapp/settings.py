@@ -240,7 +240,8 @@ class Settings(BaseModel):
     ready_limit: Annotated[int, Field(ge=1)] = 5000
     """Commands of a worker that may wait for Airflow in memory; above it no further ones are read."""
     later_limit: Annotated[int, Field(ge=1)] = 100000
-    """Commands of a worker that may wait for a time (not_before, retries); above it no further ones are read."""
+    """Commands of a worker that may wait for a time (not_before, retries) or an operator (hold, pause): each first one
+    of a key, and each without a key; above it no further ones are read, of any DAG."""
 
     web_bind: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     """The network address on which a worker serves its pages, health and metrics."""

@@ -15,7 +15,8 @@ def pause(*, asked: Asking, dags: tuple[str, ...], every: bool) -> None:
 
     What runs goes on, commands are still taken in and wait in their order, until `streamapp resume`. It is said to each
     partition, so it holds for all workers, also for those that start later. A pause of all DAGs and one of a single
-    DAG are two things; each is taken away by its own resume.
+    DAG are two things; each is taken away by its own resume. A worker takes in no further commands, of any DAG, once
+    STREAMAPP_LATER_LIMIT of them wait for that, or for a time.
 
     Exit codes: 1 when a partition refused it, 3 when one has not answered in time.
 

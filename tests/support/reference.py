@@ -29,6 +29,7 @@ GROUPS = {
     "schema_registry_url": "Schema registry",
     "app_id": "Topics and the group",
     "airflow_url": "Airflow",
+    "retention": "Memory",
     "web_bind": "Web",
     "routes_file": "Files",
 }
