@@ -30,7 +30,8 @@ class SeekThread(FetchThread):
         unread = [tp for tp in sources if tp not in committed]
         beginnings = await consumer.beginning_offsets(unread) if unread else {}
         ends = await consumer.end_offsets(sources) if sources else {}
-        if error := _recreated({tp: found.offset for tp, found in committed.items()}, ends):
+        offsets = {tp: found.offset for tp, found in committed.items()}
+        if error := _recreated(offsets, ends, commands=self.app.commands_topic, group=self.app.conf.id):
             self.app.leave(error)
         positions = {tp: committed[tp].offset if tp in committed else beginnings[tp] for tp in sources}
         for tp, offset in positions.items():
@@ -63,12 +64,27 @@ def _by_faust(offsets: Mapping[TP, int]) -> dict[TP, int]:
     return {TP(tp.topic, tp.partition): offset for tp, offset in offsets.items()}
 
 
-def _recreated(committed: Mapping[TP, int], ends: Mapping[TP, int]) -> ConfigError | None:
+def _recreated(
+    committed: Mapping[TP, int], ends: Mapping[TP, int], *, commands: str, group: str
+) -> ConfigError | None:
     for tp, offset in committed.items():
         if ends[tp] < offset:
             return ConfigError(
                 f"offset {offset} of {tp.topic} partition {tp.partition} was committed, but it ends at {ends[tp]}: "
-                "the topic was deleted and created again. Use a new app id (STREAMAPP_APP_ID), or delete this one's "
-                "consumer group and changelog topic."
+                f"the topic was deleted and created again. {_mend(tp.topic, commands=commands, group=group)}"
             )
     return None
+
+
+def _mend(topic: str, *, commands: str, group: str) -> str:
+    """What to do; a new app id only where no command is left that it would run again."""
+    if topic == commands:
+        return (
+            "Use a new app id (STREAMAPP_APP_ID), or delete this one's consumer group and changelog topic: all that "
+            "stands on the topic now is run then."
+        )
+    return (
+        "Keep the app id: a new one would run all commands again that are still on the commands topic. Stop all "
+        "workers and let the topic be read from its beginning: `kafka-consumer-groups.sh --bootstrap-server … "
+        f"--group {group} --topic {topic} --reset-offsets --to-earliest --execute`"
+    )

@@ -32,6 +32,7 @@ class Bench:
         tables = SimpleNamespace(changelog_topics={self.changelog.topic}, recovery=recovery)
         self.app = SimpleNamespace(
             commands_topic=self.commands.topic,
+            conf=SimpleNamespace(id="app"),
             consumer_generation_id=1,
             gaps=Gaps(),
             restoring=Gaps(),
@@ -228,4 +229,4 @@ async def test_an_end_below_what_was_committed_is_told(bench: Bench, write: Call
     await write(bench.commands, 5)
     await bench.consumer.commit({bench.commands: 9})
     await bench.thread(SeekThread)._seek_all()
-    assert "deleted and created again" in str(bench.app.left)
+    assert "deleted and created again. Use a new app id" in str(bench.app.left)

@@ -362,18 +362,28 @@ def test_a_recreated_topic_is_refused(install: Install, kafka: Kafka) -> None:
     worker.start()
     installation.endings(installation.send(*commands(10)))
     assert worker.terminate() == 0
-    _recreate(AdminClient(kafka.client), installation)  # Kafka forgets what was committed, too
+    _recreate(AdminClient(kafka.client), installation.name)  # Kafka forgets what was committed, too
     installation.send(*commands(10))
     worker.start(wait=False)
     assert worker.wait() == 2
     assert "deleted and created again" in worker.log
 
 
+def set_offset(kafka: Kafka, group: str, topic: str, offset: int) -> None:
+    """Commit for a group of which no worker runs, once Kafka knows that none does."""
+    offsets = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, offset)])
+    admin = AdminClient(kafka.client)
+
+    def commit() -> None:
+        (done,) = admin.alter_consumer_group_offsets([offsets])[group].result(10).topic_partitions
+        assert done.error is None, done.error
+
+    eventually(commit)
+
+
 def start_behind_the_end(installation: Installation, kafka: Kafka, *sabotage: str) -> Worker:
     """Start a worker for which more is committed than the topic has."""
-    offsets = ConsumerGroupTopicPartitions(installation.name, [TopicPartition(installation.name, 0, 7)])
-    admin = AdminClient(kafka.client)
-    admin.alter_consumer_group_offsets([offsets])[installation.name].result(10)
+    set_offset(kafka, installation.name, installation.name, 7)
     worker = installation.worker("one", *sabotage)
     worker.start(wait=False)
     return worker
@@ -390,12 +400,42 @@ def test_without_looking_it_is_believed(install: Install, kafka: Kafka) -> None:
     worker.wait_ready()
 
 
-def _recreate(admin: AdminClient, installation: Installation) -> None:
-    admin.delete_topics([installation.name])[installation.name].result(10)
+def test_recreated_results_and_control_are_read_from_their_beginning_and_nothing_runs_again(
+    install: Install, kafka: Kafka
+) -> None:
+    """What docs/operations.md says of topics that were created again."""
+    installation = install(partitions=1)
+    worker = installation.worker("one")
+    worker.start()
+    installation.endings(installation.send(*commands(10)))
+    assert worker.terminate() == 0
+    again = [f"{installation.name}-{end}" for end in ("results", "control")]
+    for topic in again:
+        _recreate(AdminClient(kafka.client), topic)
+        set_offset(kafka, installation.name, topic, 99)  # as after a move to another cluster: Kafka itself forgets it
+    worker.start(wait=False)
+    assert worker.wait() == 2
+    assert "Keep the app id" in worker.log
+    for topic in again:
+        set_offset(kafka, installation.name, topic, 0)
+    (late,) = installation.send(command(b"k0", id="late"))
+    worker.start()
+    eventually(lambda: all_read(installation, kafka, [late]))
+    eventually(lambda: _check_run(installation, late))
+    assert len(installation.runs()) == 11
+    assert worker.terminate() == 0
+
+
+def _check_run(installation: Installation, draft: Draft) -> None:
+    assert installation.run_of(draft) is not None
+
+
+def _recreate(admin: AdminClient, topic: str) -> None:
+    admin.delete_topics([topic])[topic].result(10)
 
     def create() -> None:
         try:
-            admin.create_topics([NewTopic(installation.name, 1, 1)])[installation.name].result(10)
+            admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
         except Exception as error:
             raise AssertionError(error) from error  # Kafka still deletes
 

@@ -424,7 +424,7 @@ def without_rebuild_guard() -> None:
 
 def without_recreation_check() -> None:
     """Offsets that a topic never had are believed."""
-    seek._recreated = lambda *_: None
+    seek._recreated = lambda *_, **__: None
 
 
 def without_vitals() -> None:
