@@ -59,6 +59,11 @@ class DurableApp(faust.App):  # type: ignore[misc]
     prepare: Callable[[], Awaitable[None]]
     """Waits for what the worker needs before it joins the group."""
 
+    async def on_first_start(self) -> None:
+        """Make the data directory; Faust itself makes it only where its parents exist."""
+        self.conf.datadir.mkdir(parents=True, exist_ok=True)
+        await super().on_first_start()
+
     async def on_start(self) -> None:
         """Start only where the worker can work."""
         try:
