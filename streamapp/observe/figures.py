@@ -36,7 +36,7 @@ class AirflowFigures:
     lender: str | None = None
     """The worker whose permits this one borrows; None while it has its own."""
     latency: float | None = None
-    """Of triggers, in seconds: the median of the last decision about the limit."""
+    """How long triggers usually take, in seconds: a mean without the slowest and the fastest tenth."""
     latency_before: float | None = None
     """The same under the limit that it was compared with."""
     breaker: str = "closed"

@@ -86,7 +86,7 @@ def _airflow(now: AirflowFigures) -> Iterator[Metric]:
     yield _gauge("airflow_permits_borrowed", "1 while the permits are another worker's.", int(now.lender is not None))
     latency = GaugeMetricFamily(
         "streamapp_airflow_latency_seconds",
-        "Median of triggers under the present limit, and under the one it was compared with.",
+        "Usual time of triggers under the present limit, and under the one it was compared with.",
         labels=["limit"],
     )
     for label, seconds in (("present", now.latency), ("compared", now.latency_before)):

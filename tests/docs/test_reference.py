@@ -14,12 +14,14 @@ from streamapp.cli.send import PARTITIONERS
 from streamapp.clock import SystemClock
 from streamapp.core import key, retry, run_id, verdicts
 from streamapp.core.model import Action, Entry, Policy, Reason, RunState, Source, Status, Timings
+from streamapp.dispatch.ready import Phase
 from streamapp.dispatch.trigger import Trigger
 from streamapp.kafka import exits, topics
 from streamapp.observe.figures import Figures
 from streamapp.observe.metrics import Metrics
 from streamapp.settings import Settings
 from streamapp.wire import checks, headers, strict_json
+from streamapp.wire.rows import VERSION
 from streamapp.wire.schemas import COMMAND, CONTROL, OUTCOME, Schema
 from tests.support.manual_clock import START, ManualClock
 from tests.support.markdown import ROOT, first_cells, rows, section
@@ -136,7 +138,16 @@ def test_metrics_are_told() -> None:
     assert told == names
 
 
+def test_phases_are_told() -> None:
+    (meaning,) = [row[2] for row in rows(section(HTTP, "## For machines")) if row[0] == "`streamapp_commands{phase}`"]
+    assert re.findall(r"`(\w+)`", meaning) == [phase.name.lower() for phase in Phase]
+
+
 # Operations
+
+
+def test_the_version_of_rows_is_told() -> None:
+    assert f"Rows of the table carry a version, today {VERSION}." in section(OPERATIONS, "## Upgrades")
 
 
 def test_exit_codes_are_told() -> None:
