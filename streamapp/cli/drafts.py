@@ -14,7 +14,7 @@ from streamapp.wire.records import CommandRecord
 from streamapp.wire.times import from_text
 
 EXAMPLE = {"command": "app.send_email_alert", "params": '{"email": "test@email.com"}', "key": "event"}
-"""What the well-known producer of this pattern sends."""
+"""What the `producer.py` of the example that many start from sends (docs/how-to/send-commands.md)."""
 
 _TEXTS = ("command", "params", "id", "correlation_id", "causation_id")
 _TIMES = ("not_before", "deadline")

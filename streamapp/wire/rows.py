@@ -42,8 +42,8 @@ from streamapp.wire.times import MILLISECOND, from_millis, to_millis
 E = TypeVar("E")
 
 VERSION = 2
-"""Of the row values. A release reads its predecessor's and refuses a newer one. 2: the policies of a routes file; a row
-that needs none of it is still written as 1."""
+"""Of the row values. A release reads its predecessor's and refuses a newer one. 2: a policy that leaves the cap to
+the DAG, which is the default, and all that routes files, instructions and redrives brought; the rest is still 1."""
 
 QUEUES = b"q"
 FREE = b"f"

@@ -21,7 +21,7 @@ from streamapp.observe.figures import Figures
 from streamapp.observe.metrics import Metrics
 from streamapp.settings import Settings
 from streamapp.wire import checks, headers, strict_json
-from streamapp.wire.rows import VERSION
+from streamapp.wire import rows as wire_rows
 from streamapp.wire.schemas import COMMAND, CONTROL, OUTCOME, Schema
 from tests.support.manual_clock import START, ManualClock
 from tests.support.markdown import ROOT, first_cells, rows, section
@@ -31,6 +31,7 @@ from tests.support.reference import PAGES, REFERENCE
 RECORDS = REFERENCE / "topics-and-records.md"
 HTTP = REFERENCE / "http.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
+ARCHITECTURE = ROOT / "docs" / "concepts" / "architecture.md"
 
 
 @pytest.mark.parametrize("file", PAGES)
@@ -146,8 +147,15 @@ def test_phases_are_told() -> None:
 # Operations
 
 
+def test_the_kinds_of_rows_are_told_in_their_order() -> None:
+    kinds = [kind.decode() for kind in vars(wire_rows).values() if isinstance(kind, bytes) and len(kind) == 1]
+    table = rows(section(ARCHITECTURE, "## Rows of the table"))
+    told = [row[1].strip("`") for row in table if row[1].startswith("`")]
+    assert told == sorted(kinds)
+
+
 def test_the_version_of_rows_is_told() -> None:
-    assert f"Rows of the table carry a version, today {VERSION}." in section(OPERATIONS, "## Upgrades")
+    assert f"Rows of the table carry a version, today {wire_rows.VERSION}." in section(OPERATIONS, "## Upgrades")
 
 
 def test_exit_codes_are_told() -> None:
