@@ -64,9 +64,7 @@ def _by_faust(offsets: Mapping[TP, int]) -> dict[TP, int]:
     return {TP(tp.topic, tp.partition): offset for tp, offset in offsets.items()}
 
 
-def _recreated(
-    committed: Mapping[TP, int], ends: Mapping[TP, int], *, commands: str, group: str
-) -> ConfigError | None:
+def _recreated(committed: Mapping[TP, int], ends: Mapping[TP, int], *, commands: str, group: str) -> ConfigError | None:
     for tp, offset in committed.items():
         if ends[tp] < offset:
             return ConfigError(
