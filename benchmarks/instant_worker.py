@@ -16,7 +16,7 @@ from typing import Any
 
 import streamapp
 from streamapp import application
-from streamapp.airflow.port import Created, Dag, DagRun, DagRunState, Page, TriggerAnswer, TurnedAway, always
+from streamapp.airflow.port import Created, Dag, DagRun, DagRunState, Page, TriggerAnswer, Withdrawn, always
 from streamapp.clock import Clock
 from streamapp.kafka.store import Rows
 
@@ -35,7 +35,7 @@ class InstantAirflow:
         self, dag_id: str, run_id: str, conf: Mapping[str, Any], still_due: Callable[[], bool] = always
     ) -> TriggerAnswer:
         if not still_due():
-            return TurnedAway("it is no longer to be sent")
+            return Withdrawn()
         now = self._clock.now()
         run = DagRun(dag_id=dag_id, run_id=run_id, state=DagRunState.QUEUED, conf=conf, created_at=now)
         ended = DagRun(

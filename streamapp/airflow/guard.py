@@ -23,6 +23,7 @@ from streamapp.airflow.port import (
     TriggerAnswer,
     TurnedAway,
     Uncertain,
+    Withdrawn,
     always,
 )
 from streamapp.clock import Clock
@@ -152,6 +153,8 @@ class GuardedAirflow:
             began, era, full = clock.monotonic(), source.era, source.full
             answer = await self._airflow.trigger(dag_id, run_id, conf, still_due)
             now = clock.monotonic()
+        if isinstance(answer, Withdrawn):  # Airflow has neither answered nor failed
+            return answer
         if isinstance(answer, Uncertain | TurnedAway):
             new = guard.note_failure(dag_id, answer.detail)
             source.failed(now - began, again=not new)

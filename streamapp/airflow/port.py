@@ -92,7 +92,12 @@ class TurnedAway:
     detail: str
 
 
-TriggerAnswer = Created | Exists | Refused | DagMissing | Uncertain | TurnedAway
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """Nothing was asked of Airflow: the run was no longer due when the request was to leave. It says nothing of it."""
+
+
+TriggerAnswer = Created | Exists | Refused | DagMissing | Uncertain | TurnedAway | Withdrawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,7 @@ class AirflowPort(Protocol):
             run_id: The id that it is to have.
             conf: Its params.
             still_due: Asked last of all, when nothing but the request itself is left to be done (a log-in may take
-                long); what it raises passes through.
+                long); what it raises passes through. Where it says no, the answer is `Withdrawn`.
         """
 
     async def get(self, dag_id: str, run_id: str) -> DagRun | None:

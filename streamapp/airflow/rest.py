@@ -24,7 +24,7 @@ from streamapp.airflow.answers import (
     was_started,
 )
 from streamapp.airflow.auth import Credentials
-from streamapp.airflow.connection import Connection, NoAnswer, NotSent
+from streamapp.airflow.connection import Connection, NoAnswer
 from streamapp.airflow.port import (
     AirflowUnavailable,
     Dag,
@@ -34,6 +34,7 @@ from streamapp.airflow.port import (
     TriggerAnswer,
     TurnedAway,
     Uncertain,
+    Withdrawn,
     always,
 )
 from streamapp.core.model import Reason
@@ -44,6 +45,10 @@ PAGE = 100
 """Rows asked for at a time: `[api] maximum_page_limit` unless an installation changes it; a lower one works too."""
 
 _DAG_ID = re.compile(r"(?!\.{1,2}$)[\w.-]{1,250}")
+
+
+class _NoLongerDueError(Exception):
+    """The request was not sent, by the will of who asked for it."""
 
 
 class RestApi:
@@ -87,6 +92,8 @@ class RestApi:
             return Refused(Reason.REFUSED_BY_AIRFLOW, f"the conf can't be sent as JSON: {error}")
         try:
             answer = await self._send("POST", self._runs(dag_id), content=content, still_due=still_due)
+        except _NoLongerDueError:
+            return Withdrawn()
         except NoAnswer as error:
             return Uncertain(str(error))
         except AirflowUnavailable as error:
@@ -216,7 +223,7 @@ class RestApi:
 
         async def send() -> httpx.Response:
             if not still_due():
-                raise NotSent("it is no longer to be sent")
+                raise _NoLongerDueError
             return await self._connection.send(method, path, content=content, params=params, authorization=header)
 
         header = await self._credentials.header()

@@ -20,6 +20,7 @@ from streamapp.airflow.port import (
     Refused,
     TurnedAway,
     Uncertain,
+    Withdrawn,
 )
 from streamapp.clock import Clock
 from streamapp.core.key import show_key
@@ -177,6 +178,8 @@ class _Try:
             return await self._look("Airflow said that the run exists")
         conf = {**json.loads(self._params), "_command": self._mark}
         answer = await self._airflow.trigger(self._dag_id, self._run_id, conf, still_due)
+        if isinstance(answer, Withdrawn):
+            return self._postponed("it was no longer due when it was to be sent")
         if isinstance(answer, DagMissing):
             return await self._dag_missing(answer.detail)
         self._memory.missing_since = None  # Airflow was away since it said so: a deploy is still going on

@@ -24,6 +24,7 @@ from streamapp.airflow.port import (
     TriggerAnswer,
     TurnedAway,
     Uncertain,
+    Withdrawn,
     always,
 )
 from streamapp.core.model import Reason
@@ -261,7 +262,7 @@ class Port:
             world.counts["slow_login"] += 1
             await self._pause(world.random.randint(1000, 25_000))
         if not still_due():
-            return TurnedAway("it is no longer to be sent")
+            return Withdrawn()
         world.judge_request(self._worker, run_id, conf["_command"])
         by = self._worker, self._worker.generation
         fault = self._fault(tuple(TRIGGER_FAULTS))

@@ -17,7 +17,7 @@ from streamapp.airflow.port import (
     Exists,
     Page,
     TriggerAnswer,
-    TurnedAway,
+    Withdrawn,
     always,
 )
 from streamapp.clock import Clock
@@ -78,7 +78,7 @@ class MemoryAirflow:
         self, dag_id: str, run_id: str, conf: Mapping[str, Any], still_due: Callable[[], bool] = always
     ) -> TriggerAnswer:
         if not still_due():
-            return TurnedAway("it is no longer to be sent")
+            return Withdrawn()
         self.calls.append(("trigger", dag_id, run_id, conf))
         if self.answers:
             return self.answers.pop(0)

@@ -17,6 +17,7 @@ from streamapp.airflow.port import (
     Refused,
     TurnedAway,
     Uncertain,
+    Withdrawn,
 )
 from streamapp.core.model import Reason
 from tests.support.airflow_answers import AirflowAnswers, opened
@@ -151,7 +152,8 @@ async def test_a_stale_token_is_renewed_and_the_request_repeated(airflow, server
 async def test_whether_a_run_is_still_due_is_asked_after_the_log_in(airflow, server):
     """A log-in may take long, and its partition may go meanwhile."""
     seen = []
-    await airflow.trigger("probe", "r1", {}, lambda: seen.append(server.tokens) or False)
+    answer = await airflow.trigger("probe", "r1", {}, lambda: seen.append(server.tokens) or False)
+    assert answer == Withdrawn()
     assert seen == [1]
     assert server.requests == []
 
@@ -159,7 +161,7 @@ async def test_whether_a_run_is_still_due_is_asked_after_the_log_in(airflow, ser
 async def test_what_is_no_longer_due_is_not_sent_again_with_a_new_token(airflow, server):
     server.answers = [detail(401, "Token Expired")]
     answer = await airflow.trigger("probe", "r1", {}, lambda: server.tokens == 1)
-    assert isinstance(answer, TurnedAway)
+    assert answer == Withdrawn()
     assert len(server.requests) == 1
 
 

@@ -6,7 +6,16 @@ import pytest
 from streamapp.airflow.breaker import FAILURES, Breaker, BreakerState
 from streamapp.airflow.guard import Guard
 from streamapp.airflow.limit import Limit
-from streamapp.airflow.port import AirflowUnavailable, Created, Dag, DagMissing, Refused, TurnedAway, Uncertain
+from streamapp.airflow.port import (
+    AirflowUnavailable,
+    Created,
+    Dag,
+    DagMissing,
+    Refused,
+    TurnedAway,
+    Uncertain,
+    Withdrawn,
+)
 from streamapp.core.model import Reason
 from tests.support.instant_clock import InstantClock
 from tests.support.memory_airflow import MemoryAirflow
@@ -181,6 +190,26 @@ async def test_a_failure_of_many_in_flight_lowers_the_limit_and_the_same_again_d
     await door.trigger()
     await door.trigger(answer=TurnedAway("429"))
     assert door.limit.own.number == 2
+
+
+async def test_what_the_worker_itself_withdraws_says_nothing_of_airflow(door):
+    """Nothing was sent: as many may be in flight as before, and nobody asks Airflow how it is."""
+    door.limit.own.gradient._settle(8)
+    for number in range(FAILURES):
+        assert await door.guard.starting.trigger(f"dag-{number}", "x", {}, lambda: False) == Withdrawn()
+    assert door.limit.own.number == 8
+    assert door.breaker.state is BreakerState.CLOSED
+    await door.trigger("dag-0", Uncertain("503"))
+    assert door.limit.own.number == 4  # nor did it fail before
+
+
+async def test_what_the_worker_itself_withdraws_does_not_say_that_airflow_answers_again(door):
+    await door.go_down()
+    await door.until(BreakerState.OPEN)
+    door.airflow.down = None
+    await door.until(BreakerState.HALF_OPEN)
+    assert await door.guard.starting.trigger("probe", "x", {}, lambda: False) == Withdrawn()
+    assert door.breaker.state is BreakerState.HALF_OPEN
 
 
 async def test_only_runs_that_were_created_under_a_full_limit_tell_of_it(door):

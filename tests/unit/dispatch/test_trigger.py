@@ -241,6 +241,21 @@ async def test_the_grace_starts_anew_when_airflow_was_away(trigger, airflow, ent
         clock.advance(GRACE)
 
 
+async def test_what_is_withdrawn_is_postponed_and_runs_when_it_is_due(trigger, airflow, entry):
+    assert isinstance(await trigger.run(entry, lambda: False), Postponed)
+    assert airflow.calls == []
+    assert (await trigger.run(entry)).status is Status.TRIGGERED
+
+
+async def test_what_is_withdrawn_does_not_prolong_the_grace(trigger, airflow, entry, clock):
+    """Airflow was not away in between."""
+    airflow.answers = [DagMissing("not found")] * 2
+    assert isinstance(await trigger.run(entry), Postponed)
+    assert isinstance(await trigger.run(entry, lambda: False), Postponed)
+    clock.advance(GRACE)
+    assert (await trigger.run(entry)).reason is Reason.DAG_NOT_FOUND
+
+
 @pytest.mark.parametrize("lose", [lambda t: t.forget(Source("commands", 3, 41)), lambda t: t.drop({3})])
 async def test_what_is_forgotten_starts_anew(trigger, airflow, entry, clock, lose):
     airflow.answers = [DagMissing("not found")] * 2
