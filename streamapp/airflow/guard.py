@@ -35,6 +35,32 @@ _log = logging.getLogger(__name__)
 LISTS = "lists of runs"
 
 
+class Starts:
+    """How starts ended: tells a DAG with a defect of its own from one that suffers because too much is in flight."""
+
+    def __init__(self) -> None:
+        self._created = 0
+        self._failing: dict[str, int] = {}
+        """DAGs whose last start failed, and how many runs had been created by then."""
+
+    def answered(self, dag_id: str, *, created: bool) -> None:
+        """A start was answered, if only with a refusal."""
+        self._failing.pop(dag_id, None)
+        self._created += created
+
+    def failed(self, dag_id: str) -> tuple[bool, bool]:
+        """A start failed.
+
+        Looks at Airflow in between say nothing: they work where starts lock each other out, too.
+
+        Returns:
+            Whether the last one of the same DAG did, and whether runs of other DAGs were created since.
+        """
+        before = self._failing.get(dag_id)
+        self._failing[dag_id] = self._created
+        return before is not None, before is not None and before < self._created
+
+
 class Guard:
     """What all requests of a worker have in common.
 
@@ -58,11 +84,10 @@ class Guard:
         self.limit = limit
         self.breaker = breaker
         self.clock = clock
+        self.starts = Starts()
         self._wake = wake
         self._down_since: datetime | None = None
         self._doubt = asyncio.Event()
-        self._failing: set[str] = set()
-        """What failed last time: that it fails again says nothing of how much is in flight."""
 
     @property
     def starting(self) -> "GuardedAirflow":
@@ -89,16 +114,12 @@ class Guard:
 
     def note_answer(self, subject: str) -> None:
         """A request was answered."""
-        self._failing.discard(subject)
         self.breaker.answered(subject)
 
-    def note_failure(self, subject: str, why: str) -> bool:
-        """A request failed; answers whether the same had not failed just before."""
-        new = subject not in self._failing
-        self._failing.add(subject)
+    def note_failure(self, subject: str, why: str) -> None:
+        """A request failed."""
         if self.breaker.failed(subject, why, self.clock.monotonic()):
             self._doubt.set()
-        return new
 
     async def _ask_health(self) -> None:
         breaker = self.breaker
@@ -156,10 +177,13 @@ class GuardedAirflow:
         if isinstance(answer, Withdrawn):  # Airflow has neither answered nor failed
             return answer
         if isinstance(answer, Uncertain | TurnedAway):
-            new = guard.note_failure(dag_id, answer.detail)
-            source.failed(now - began, again=not new)
+            guard.note_failure(dag_id, answer.detail)
+            again, others_run = guard.starts.failed(dag_id)
+            if not others_run:  # else it fails however few are in flight
+                source.failed(now - began, again=again)
             return answer
         guard.note_answer(dag_id)
+        guard.starts.answered(dag_id, created=isinstance(answer, Created))
         if full and isinstance(answer, Created):
             source.sample(now - began, era)
         return answer

@@ -27,6 +27,12 @@ from tests.support.manual_clock import START
 LOCK_MS = 5000
 """How long SQLite waits for a lock before it gives up."""
 TIMEOUT_MS = 30_000
+DEFECT = "defect"
+"""A DAG for which Airflow can't create runs, whatever else it is asked for."""
+DEFECT_FIRST_MS = 60_000
+DEFECT_EVERY_MS = 30_000
+DEFECT_MS = 3000
+"""How long Airflow takes to say so."""
 POLL_MS = 300
 LINK_MS = 0.5
 """From a worker to another."""
@@ -183,15 +189,23 @@ class _Clock:
 class _Port:
     """The few verbs that a load needs."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, clock: "_Clock") -> None:
         self._server = server
+        self._clock = clock
 
     async def trigger(
         self, dag_id: str, run_id: str, conf: Mapping[str, Any], still_due: Callable[[], bool] = always
     ) -> TriggerAnswer:
+        if dag_id == DEFECT:
+            await self._clock.sleep(timedelta(milliseconds=DEFECT_MS))
+            return Uncertain("500: it can't be serialized")
         if await self._server.serve():
             return Created(DagRun(dag_id=dag_id, run_id=run_id, state=DagRunState.QUEUED, conf=conf))
         return Uncertain("500: database is locked")
+
+    async def get(self, dag_id: str, run_id: str) -> DagRun | None:
+        await self._server.serve(0.2, trigger=False)
+        return None
 
     async def list_ended(self, dag_ids: object, since: datetime) -> Sequence[DagRun]:
         await self._server.serve(0.5, trigger=False)
@@ -238,6 +252,12 @@ class _Worker:
 
     async def _trigger(self) -> None:
         model = self.model
+        if model.defect_is_due():
+            await self._starting.trigger(DEFECT, "run", {})
+            with suppress(AirflowUnavailable):
+                await self._starting.get(DEFECT, "run")  # as ever after an answer that leaves it open
+            self.limit.release()
+            return
         began = model.clock.monotonic()
         answer = await self._starting.trigger("dag", "run", {})
         model.note(model.clock.monotonic() - began, isinstance(answer, Created))
@@ -270,16 +290,18 @@ class Model:
         fixed: int | None = None,
         partitions: int = 8,
         seed: int = 1,
+        defect: bool = False,
     ) -> None:
         self.scheduler = Scheduler()
         self.clock = _Clock(self.scheduler)
         self.partitions = partitions
         self.server = Server(shape, self.scheduler, Random(seed))
-        self.port = _Port(self.server)
+        self.port = _Port(self.server, self.clock)
         self.polls = 0
         self.longest_poll = 0.0
         self.load = Load(0.0)
         self._options = workers, total, fixed
+        self._defect_at = DEFECT_FIRST_MS if defect else 10**9
 
     def run(self, seconds: int, *, warm_up: int = 0) -> Load:
         """Let so much time pass, after the warm-up."""
@@ -303,6 +325,13 @@ class Model:
     def post(self, take: Callable[[str], None]) -> Callable[[str], None]:
         """A way for messages, in order."""
         return lambda text: self.scheduler.after(LINK_MS, None, partial(take, text))
+
+    def defect_is_due(self) -> bool:
+        """Whether the next start is that of the DAG for which no run can be created."""
+        due = self.scheduler.now >= self._defect_at
+        if due:
+            self._defect_at = self.scheduler.now + DEFECT_EVERY_MS
+        return due
 
     def note(self, seconds: float, worked: bool) -> None:
         """A trigger has ended."""

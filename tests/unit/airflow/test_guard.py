@@ -37,12 +37,16 @@ class Door:
     def _wake(self):
         self.woken += 1
 
-    async def trigger(self, dag_id="probe", answer=None):
+    async def trigger(self, dag_id="probe", answer=None, takes=timedelta()):
+        def let_time_pass():
+            self.clock.elapsed += takes
+            return True
+
         if answer is not None:
             self.airflow.answers = [answer]
         assert self.limit.try_acquire()
         try:
-            return await self.guard.starting.trigger(dag_id, f"run-{self.airflow.count('trigger')}", {})
+            return await self.guard.starting.trigger(dag_id, f"run-{self.airflow.count('trigger')}", {}, let_time_pass)
         finally:
             self.limit.release()
 
@@ -190,6 +194,43 @@ async def test_a_failure_of_many_in_flight_lowers_the_limit_and_the_same_again_d
     await door.trigger()
     await door.trigger(answer=TurnedAway("429"))
     assert door.limit.own.number == 2
+
+
+async def fail_slowly(door, dag_id):
+    """A start is answered with 500 after some seconds, and then Airflow is asked whether there is a run."""
+    await door.until(BreakerState.CLOSED)
+    await door.trigger(dag_id, Uncertain("500"), takes=timedelta(seconds=3))
+    assert await door.guard.starting.get(dag_id, "none") is None
+    await door.guard.reading.list_ended([dag_id], door.clock.now() - HOUR_AGO)
+
+
+async def test_slow_failures_of_one_dag_lower_the_limit_until_others_are_seen_to_run(door):
+    door.limit.own.gradient._settle(8)
+    await fail_slowly(door, "bad")
+    assert door.limit.own.number == 4
+    await door.trigger("good")
+    for _ in range(5):
+        await fail_slowly(door, "bad")
+        await door.trigger("good")
+    assert door.limit.own.number == 4
+
+
+async def test_where_nothing_else_runs_each_slow_failure_lowers_the_limit(door):
+    """Looks at Airflow are answered all the same: no write lock is in their way."""
+    door.limit.own.gradient._settle(8)
+    numbers = []
+    for _ in range(3):
+        await fail_slowly(door, "probe")
+        numbers.append(door.limit.own.number)
+    assert numbers == [4, 2, 1]
+
+
+async def test_that_its_runs_are_looked_up_makes_no_fast_failure_a_new_one(door):
+    door.limit.own.gradient._settle(8)
+    for _ in range(3):
+        await door.trigger("bad", Uncertain("500"))
+        assert await door.guard.starting.get("bad", "none") is None
+    assert door.limit.own.number == 4
 
 
 async def test_what_the_worker_itself_withdraws_says_nothing_of_airflow(door):

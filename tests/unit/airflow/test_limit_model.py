@@ -65,6 +65,13 @@ def test_finding_the_number_costs_few_failures(name, workers, most):
     assert Model(SHAPES[name], workers=workers).run(WARM_UP).failures <= most
 
 
+@pytest.mark.parametrize(("workers", "part"), [(1, 0.8), (3, 0.5)])
+def test_a_dag_that_always_fails_slowly_slows_the_others_once_for_each_worker_that_meets_it(workers, part):
+    shape = SHAPES["scaled out"]
+    well, load = (Model(shape, workers=workers, defect=defect).run(60, warm_up=170) for defect in (False, True))
+    assert load.per_second >= part * well.per_second
+
+
 @pytest.mark.parametrize("name", ["sqlite", "postgres"])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_no_load_of_triggers_starves_the_polls(name, workers):
