@@ -171,9 +171,8 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
     control.register(app, instructions, parts)
     sink.register(app, dispatches, parts, concurrency=settings.airflow_max_in_flight)
     secret = settings.hint_secret
-    follower.register(
-        app, parts, hint_listen=settings.hint_listen, hint_secret=secret.get_secret_value() if secret else None
-    )
+    hints = follower.Hints(parts, settings.hint_listen, secret.get_secret_value() if secret else None)
+    follower.register(app, parts, hints)
     reloader.register(app, parts)
     lookout.register(app, parts)
     lending.register(app, permits)
@@ -210,6 +209,7 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
 
     async def begin() -> None:
         await watch_over()
+        await hints.open()
         await prepare(settings, outcomes, outlet, clock)
 
     app.prepare = begin

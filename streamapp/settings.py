@@ -92,6 +92,12 @@ def _servers(value: str) -> str:
     return ",".join(servers)
 
 
+def _server(value: str) -> str:
+    if "," in value:
+        raise ValueError("must be one host:port")
+    return _servers(value)
+
+
 def _hosts(value: str) -> str:
     names = [name.strip().removesuffix(".").lower() for name in value.split(",") if name.strip()]
     if not names or not all(name == "*" or _NAME.fullmatch(name) for name in names):
@@ -231,7 +237,7 @@ class Settings(BaseModel):
     """The shortest time between two requests for ended runs; so short only where a command waits for a young run."""
     reconcile_interval: Duration = timedelta(seconds=30)
     """How often runs that the polls may have missed, or that were deleted, are looked for."""
-    hint_listen: Annotated[str, AfterValidator(_servers)] | None = None
+    hint_listen: Annotated[str, AfterValidator(_server)] | None = None
     """host:port (UDP) at which a worker takes hints of Airflow's plugin that a run ends; default: it takes none."""
     hint_secret: Annotated[SecretStr, AfterValidator(_header_value)] | None = None
     """What signs these hints; the plugin must have the same."""

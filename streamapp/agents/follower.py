@@ -8,21 +8,54 @@ from mode import Service
 
 from streamapp.agents.parts import Parts
 from streamapp.airflow.hints import HintListener, listen
+from streamapp.core.errors import ConfigError
 from streamapp.core.model import Action, Instruction
+from streamapp.settings import variable
 
 TIMERS_EVERY = timedelta(milliseconds=100)
 """How late a `not_before`, a retry or a deadline may be noticed."""
 
 
-def register(app: faust.App, parts: Parts, *, hint_listen: str | None, hint_secret: str | None) -> None:
-    """Add the service to the app; Faust starts it once the table is restored.
+class Hints:
+    """Where this worker takes hints.
 
     Args:
-        app: The worker's app.
         parts: Its moving parts.
-        hint_listen: Where hints are taken; None: nowhere.
-        hint_secret: What signs them.
+        address: host:port; None: nowhere.
+        secret: What signs them.
     """
+
+    def __init__(self, parts: Parts, address: str | None, secret: str | None) -> None:
+        self._parts = parts
+        self._address = address
+        self._secret = secret
+        self._place: asyncio.DatagramTransport | None = None
+
+    async def open(self) -> None:
+        """Take them from now on.
+
+        Called before the worker joins the group: an address that can't be used costs the others no rebalance then.
+
+        Raises:
+            ConfigError: The address can't be used.
+        """
+        if self._address is None or self._secret is None:
+            return
+        runs = self._parts.follower
+        try:
+            self._place = await listen(self._address, HintListener(self._secret, runs.hint, runs.refuse_hint))
+        except (OSError, UnicodeError) as error:  # the second: it can't be the name of a host
+            why = f"{variable('hint_listen')}={self._address}: no hints can be taken there: {error}"
+            raise ConfigError(why) from error
+
+    def close(self) -> None:
+        """Take no more."""
+        if self._place is not None:
+            self._place.close()
+
+
+def register(app: faust.App, parts: Parts, hints: Hints) -> None:
+    """Add the service to the app; Faust starts it once the table is restored."""
 
     @app.service
     class FollowerService(Service):  # type: ignore[misc]
@@ -47,8 +80,10 @@ def register(app: faust.App, parts: Parts, *, hint_listen: str | None, hint_secr
 
         @Service.task
         async def _watch_hints(self) -> None:
-            if hint_listen is not None and hint_secret is not None:
-                await _take_hints(parts, hint_listen, hint_secret)
+            try:
+                await parts.follower.watch_hints()
+            finally:
+                hints.close()
 
         @Service.task
         async def _timers(self) -> None:
@@ -57,15 +92,6 @@ def register(app: faust.App, parts: Parts, *, hint_listen: str | None, hint_secr
                 let_time_pass(parts)
                 parts.measure()
                 parts.wake()
-
-
-async def _take_hints(parts: Parts, address: str, secret: str) -> None:
-    """Listen for hints, for ever."""
-    transport = await listen(address, HintListener(secret, parts.follower.hint, parts.follower.refuse_hint))
-    try:
-        await parts.follower.watch_hints()
-    finally:
-        transport.close()
 
 
 def let_time_pass(parts: Parts) -> None:
