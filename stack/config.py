@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".cache" / "stack"
+STATE = (ROOT / ".stack").resolve()  # as processes tell their folders: it may be a link
 HOST = "127.0.0.1"
 
 
@@ -18,7 +19,7 @@ class StackError(Exception):
 class Config:
     """One development stack; each field is settable as STACK_<FIELD>."""
 
-    state: Path = ROOT / ".stack"
+    state: Path = STATE
     kafka_port: int = 9092
     kafka_controller_port: int = 9093
     kafka_properties: str = ""  # a file whose server properties win over the built-in ones

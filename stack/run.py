@@ -5,7 +5,7 @@ import signal
 import socket
 import sys
 
-from stack import sessions
+from stack import down, sessions
 from stack.config import HOST, Config, StackError, variable
 from stack.part import Part
 from stack.parts import ALL_PARTS
@@ -22,15 +22,22 @@ def main() -> None:
         part.state.mkdir(parents=True, exist_ok=True)
         os.chdir(part.state)
         _log_to_file(part)
-        part.session_file.write_text(str(os.getsid(0)))
+        check_alone(part)
+        check_ports(part)
+        part.session_file.write_text(str(os.getsid(0)))  # not before: `make down` finds what runs by it
         if config.lifeline == "stdin":
             _end_with_stdin(part)
-        check_ports(part)
         part.prepare()
         command = part.command()
     except StackError as error:
         sys.exit(f"stack: {name}: {error}")
     os.execvpe(command.argv[0], list(command.argv), {**os.environ, **command.environment})
+
+
+def check_alone(part: Part) -> None:
+    """Refuse to start beside what an earlier start has left: nobody would know of that any more."""
+    if part.config.lifeline != "stdin" and down.processes(part):  # else what is left is about to end by itself
+        raise StackError(f"{part.name} still runs. First: make down")
 
 
 def check_ports(part: Part) -> None:

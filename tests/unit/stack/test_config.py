@@ -1,5 +1,7 @@
 """The settings of the development stack."""
 
+import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from stack.parts import PARTS
 
 def test_defaults() -> None:
     config = Config.from_environment({})
-    assert config.state == ROOT / ".stack"
+    assert config.state == (ROOT / ".stack").resolve()
     assert config.bootstrap_servers == "127.0.0.1:9092"
     assert config.airflow_url == "http://127.0.0.1:8080"
     assert config.registry_url == "http://127.0.0.1:8081/apis/ccompat/v7"
@@ -19,6 +21,16 @@ def test_defaults() -> None:
 def test_another_process_sees_the_same_stack(tmp_path: Path) -> None:
     config = Config(state=tmp_path, kafka_port=19092, log_dir="logs")
     assert Config.from_environment(config.environment()) == config
+
+
+def test_a_state_folder_that_is_a_link_is_the_one_that_it_leads_to(tmp_path: Path) -> None:
+    """Processes tell the folder in which they work without links, and are found by it."""
+    (tmp_path / "stack").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".stack").symlink_to(tmp_path / "elsewhere")
+    copy = shutil.copy(ROOT / "stack" / "config.py", tmp_path / "stack")
+    config = runpy.run_path(str(copy))["Config"].from_environment({})
+    assert config.state == (tmp_path / "elsewhere").resolve()
 
 
 def test_a_wrong_port_is_named() -> None:

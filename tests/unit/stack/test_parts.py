@@ -1,5 +1,6 @@
 """Starting and ending a part, tried on the smallest one: the mail catcher."""
 
+import os
 import smtplib
 import socket
 import subprocess
@@ -11,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from stack.config import HOST, ROOT, Config, StackError
+from stack.down import down
 from stack.mail import Mail as MailPart
 from stack.run import check_ports
 from stack.secret import secret
+from tests.support.eventually import eventually
 from tests.support.stack import Mail, free_port
 
 
@@ -45,6 +48,37 @@ def test_a_part_that_ends_at_its_start_says_why(tmp_path: Path) -> None:
         mail.part.waiting_for = lambda: "nobody answers"  # type: ignore[method-assign]
         with pytest.raises(AssertionError, match=r"mail ended with 1[\s\S]*is in use"):
             mail.start()
+
+
+@pytest.mark.parametrize("same_port", [True, False])
+def test_a_part_that_is_started_twice_is_still_ended_by_make_down(tmp_path: Path, *, same_port: bool) -> None:
+    config = Config(state=tmp_path, smtp_port=free_port())
+    again = config if same_port else Config(state=tmp_path, smtp_port=free_port())
+
+    def start(config: Config) -> subprocess.Popen[str]:
+        argv = [sys.executable, "-m", "stack.run", "mail"]
+        environment = {**os.environ, **config.environment()}
+        return subprocess.Popen(
+            argv, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+
+    def answers() -> None:
+        assert MailPart(config).waiting_for() is None
+
+    first = start(config)
+    try:
+        eventually(answers, seconds=30)
+        second = start(again)
+        try:
+            _, said = second.communicate(timeout=30)
+        finally:
+            second.kill()
+        assert second.returncode == 1
+        assert said == "stack: mail: mail still runs. First: make down\n"
+        assert down(config) == 1
+        first.communicate(timeout=30)
+    finally:
+        first.kill()
 
 
 def test_a_part_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
