@@ -1,5 +1,6 @@
 """Watches runs, hints and the time. Writes ended runs to the results topic, passed deadlines to the control topic."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
