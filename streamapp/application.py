@@ -209,7 +209,7 @@ def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> Durabl
 
     async def begin() -> None:
         await watch_over()
-        await hints.open()
+        await patiently(hints.open, clock)
         await prepare(settings, outcomes, outlet, clock)
 
     app.prepare = begin

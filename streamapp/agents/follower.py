@@ -1,6 +1,7 @@
 """Watches runs, hints and the time. Writes ended runs to the results topic, passed deadlines to the control topic."""
 
 import asyncio
+import socket
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from mode import Service
 
 from streamapp.agents.parts import Parts
 from streamapp.airflow.hints import HintListener, listen
-from streamapp.core.errors import ConfigError
+from streamapp.core.errors import ConfigError, Unavailable
 from streamapp.core.model import Action, Instruction
 from streamapp.settings import variable
 
@@ -39,15 +40,22 @@ class Hints:
 
         Raises:
             ConfigError: The address can't be used.
+            Unavailable: Nobody tells just now what its name stands for: try again.
         """
         if self._address is None or self._secret is None:
             return
         runs = self._parts.follower
         try:
             self._place = await listen(self._address, HintListener(self._secret, runs.hint, runs.refuse_hint))
+        except socket.gaierror as error:
+            if error.errno == socket.EAI_AGAIN:
+                raise Unavailable(f"the address of {self._address} can't be looked up") from error
+            raise self._unusable(error) from error
         except (OSError, UnicodeError) as error:  # the second: it can't be the name of a host
-            why = f"{variable('hint_listen')}={self._address}: no hints can be taken there: {error}"
-            raise ConfigError(why) from error
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> ConfigError:
+        return ConfigError(f"{variable('hint_listen')}={self._address}: no hints can be taken there: {error}")
 
     def close(self) -> None:
         """Take no more."""

@@ -48,17 +48,25 @@ class Starts:
         self._failing.pop(dag_id, None)
         self._created += created
 
-    def failed(self, dag_id: str) -> tuple[bool, bool]:
+    def leaves(self, dag_id: str) -> int:
+        """A start is sent: how many runs had been created when the last one of its DAG failed, or have been by now."""
+        return self._failing.get(dag_id, self._created)
+
+    def failed(self, dag_id: str, mark: int) -> tuple[bool, bool]:
         """A start failed.
 
         Looks at Airflow in between say nothing: they work where starts lock each other out, too.
 
+        Args:
+            dag_id: Its DAG.
+            mark: What `leaves` said of it: starts of a broken DAG fail together, and each counts by itself.
+
         Returns:
             Whether the last one of the same DAG did, and whether runs of other DAGs were created since.
         """
-        before = self._failing.get(dag_id)
+        again = dag_id in self._failing
         self._failing[dag_id] = self._created
-        return before is not None, before is not None and before < self._created
+        return again, again and mark < self._created
 
 
 class Guard:
@@ -171,14 +179,14 @@ class GuardedAirflow:
             return TurnedAway(f"Airflow is down: {guard.breaker.why}")
         async with self._permit():
             source = limit.source
-            began, era, full = clock.monotonic(), source.era, source.full
+            began, era, full, mark = clock.monotonic(), source.era, source.full, guard.starts.leaves(dag_id)
             answer = await self._airflow.trigger(dag_id, run_id, conf, still_due)
             now = clock.monotonic()
         if isinstance(answer, Withdrawn):  # Airflow has neither answered nor failed
             return answer
         if isinstance(answer, Uncertain | TurnedAway):
             guard.note_failure(dag_id, answer.detail)
-            again, others_run = guard.starts.failed(dag_id)
+            again, others_run = guard.starts.failed(dag_id, mark)
             if not others_run:  # else it fails however few are in flight
                 source.failed(now - began, again=again)
             return answer

@@ -146,7 +146,7 @@ class Follower:
         self._foretelling: dict[str, bool] = {}
         """Of each DAG, whether Airflow had hinted at the end that was seen last."""
         self._errand_of: dict[str, float] = {}
-        """When each DAG had its last turn."""
+        """From when on each DAG may have its next turn before others."""
         self._outage = False
         self._something = asyncio.Event()
         self._hinted = asyncio.Event()
@@ -268,8 +268,10 @@ class Follower:
                 await self._errands.wait()
                 self._errands.clear()
                 continue
-            self._errand_of[run.dag_id] = self._clock.monotonic()
+            began = self._clock.monotonic()
             await (self._ask_for_tasks(run) if run.end is not None else self._stop(run))
+            ended = self._clock.monotonic()
+            self._errand_of[run.dag_id] = ended + (ended - began)  # who takes long lets others go first for as long
 
     def report_again(self) -> None:
         """Report again what led to nothing."""
@@ -381,7 +383,7 @@ class Follower:
         return min(bounds)
 
     def _next_errand(self) -> Run | None:
-        """Of runs that failed or are to be stopped, one of the DAG whose turn is longest ago."""
+        """Of runs that failed or are to be stopped, one of the DAG whose turn it is."""
         now = self._clock.monotonic()
         due = (
             run

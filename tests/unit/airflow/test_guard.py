@@ -215,6 +215,24 @@ async def test_slow_failures_of_one_dag_lower_the_limit_until_others_are_seen_to
     assert door.limit.own.number == 4
 
 
+async def test_slow_failures_of_one_dag_that_come_together_do_not_lower_the_limit(door):
+    """Its commands wait for the same time after a failure, so their starts are sent together, and fail together."""
+    door.limit.own.gradient._settle(8)
+    await fail_slowly(door, "bad")
+    await door.trigger("good")
+
+    async def start(dag_id, run_id, conf, still_due):
+        if together.n_waiting + 1 == together.parties:
+            door.clock.elapsed += timedelta(seconds=3)
+        await together.wait()
+        return Uncertain("500")
+
+    together = asyncio.Barrier(3)
+    door.airflow.trigger = start
+    await asyncio.gather(*(door.guard.starting.trigger("bad", f"run-{number}", {}) for number in range(3)))
+    assert door.limit.own.number == 4
+
+
 async def test_where_nothing_else_runs_each_slow_failure_lowers_the_limit(door):
     """Looks at Airflow are answered all the same: no write lock is in their way."""
     door.limit.own.gradient._settle(8)

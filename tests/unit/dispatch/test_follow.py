@@ -235,6 +235,25 @@ async def test_dags_take_turns_with_errands(world):
     assert [call[1] for call in world.airflow.calls if call[0] == "any_task_started"][:2] == ["many", "other"]
 
 
+async def test_a_slow_dag_costs_the_errands_of_others_one_request(world):
+    """However many of its runs have failed."""
+    world.clock.advance(SECOND)
+    asked = []
+
+    async def any_task_started(dag_id, run_id):
+        asked.append(dag_id)
+        if dag_id == "slow":
+            world.clock.advance(30 * SECOND)
+        return True
+
+    world.airflow.any_task_started = any_task_started
+    for offset, dag_id in enumerate(["slow", "slow", "slow", "other", "other", "other"]):
+        world.triggered(offset, dag_id=dag_id)
+        world.end(offset, DagRunState.FAILED, dag_id=dag_id)
+    await world.tick()
+    assert asked == ["slow", "other", "other", "other", "slow", "slow"]
+
+
 async def test_a_failed_run_does_not_wait_for_its_tasks_for_ever(world):
     world.airflow.broken.add("any_task_started")
     world.triggered(1)
