@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from faust.types import TP
 
 from streamapp.core.effects import Free, Identity, Queued, Settled
-from streamapp.core.model import Entry, Holder, Ordering, Reason, Source, Status
+from streamapp.core.model import Entry, Holder, Ordering, RunState, Source, Status
 from streamapp.core.run_id import run_id
 from streamapp.wire import rows
 from tests.simulator.airflow import SimRun
@@ -49,13 +49,12 @@ def final_violations(world: "World") -> list[str]:
 
 
 def _attempts(world: "World") -> Iterator[str]:
-    """Each attempt that an ending counts was a run, or was refused and asked for again by an operator."""
-    ran = {Reason.RUN_FAILED, Reason.RUN_DELETED, Reason.RUN_NOT_STARTED}
-    given_up = {
+    """Each attempt that an ending counts was a run, or was refused."""
+    refused = {
         (one.source, one.attempt)
         for told in world.told.values()
         for one in told
-        if one.status is Status.BLOCKED and one.reason not in ran
+        if one.result is RunState.NOT_CREATED and one.reason is not None
     }
     runs = {run.run_id for run in [*world.airflow.runs.values(), *world.airflow.gone]}
     for told in world.told.values():
@@ -63,7 +62,7 @@ def _attempts(world: "World") -> Iterator[str]:
             if one.status.terminal and one.status is not Status.DUPLICATE:
                 for attempt in range(1, one.attempt + 1):
                     name = run_id(APP, one.command_id, one.round, attempt)
-                    if name not in runs and (one.source, attempt) not in given_up:
+                    if name not in runs and (one.source, attempt) not in refused:
                         yield f"{one.id} counts {one.attempt} attempts, but {name} was never made"
 
 
