@@ -29,7 +29,7 @@ TRIGGER_FAULTS = {"slow_post": 0.1, "lost_answer": 0.15, "lost_request": 0.1, "l
 """For each POST."""
 READ_FAULTS = {"failed_read": 0.1, "slow_read": 0.1}
 """For each other request."""
-RUN_FAULTS = {"late_commit": 0.3, "deleted_at_409": 0.8}
+RUN_FAULTS = {"late_commit": 0.3, "deleted_at_409": 1.0}
 HINT_FAULTS = {"hint": 0.8, "false_hint": 0.3, "late_hint": 0.3, "doubled_hint": 0.3}
 """For each end of a run, or, with a false one, each start; all workers are told."""
 PAUSED, BROKEN = "dag_paused", "dag_broken"
