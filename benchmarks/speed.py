@@ -28,11 +28,12 @@ from typing import Self
 import psutil
 from confluent_kafka import Consumer, TopicPartition
 
+from streamapp.core.model import Status
 from tests.simulator.plan import make_plan
 from tests.simulator.world import simulate
 from tests.support.airflow_api import AirflowApi
 from tests.support.eventually import eventually
-from tests.support.installation import Draft, Installation, command
+from tests.support.installation import Draft, Installation, command, place_of
 from tests.support.stack import Kafka
 from tests.support.worker import Worker
 
@@ -40,6 +41,8 @@ PARTITIONS = 8
 KEYS = 2000
 DAGS = 200
 """No DAG has more than 16 runs outstanding; many DAGs, and the cap is no bound here."""
+MEASURED = "run"
+"""What ids of the commands begin with that count; others went before, to warm up."""
 OUTCOMES = 4
 """Of a whole command: accepted, triggered, run_ended, succeeded."""
 SLICE_SECONDS = 0.01
@@ -170,10 +173,11 @@ def measure(
         waits = made_to_wait(processes)
         with Yardstick() as yardstick:
             begun = time.monotonic()
-            run(site, results, "run", commands, already=OUTCOMES * (commands // 10), rate=rate and rate * count)
+            run(site, results, MEASURED, commands, already=OUTCOMES * (commands // 10), rate=rate and rate * count)
             seconds = time.monotonic() - begun
             beside = yardstick.milliseconds()
         cpu, broker_cpu = cpu_of(processes) - cpu, cpu_of_broker(processes) - broker_cpu
+        started, ended = ages(site, Status.TRIGGERED), ages(site, Status.SUCCEEDED)
         after, waits = resident(processes), made_to_wait(processes) - waits
         for worker in workers:
             assert worker.terminate() == 0, worker.log_tail
@@ -184,6 +188,10 @@ def measure(
     operations: dict[str, float] = {f"{what} per command": counts[what] / whole for what in sorted(counts)}
     return {
         "commands a second": commands / seconds,
+        "ms until the run is there, half of the commands": statistics.median(started),
+        "ms until the run is there, 99 %": statistics.quantiles(started, n=100)[-1],
+        "ms until it is over, half of the commands": statistics.median(ended),
+        "ms until it is over, 99 %": statistics.quantiles(ended, n=100)[-1],
         "CPU ms per command, workers": 1000 * cpu / commands,
         "CPU ms per command, broker": 1000 * broker_cpu / commands,
         "times made to wait per CPU ms": waits / cpu / 1000,
@@ -208,6 +216,16 @@ def run(
     wanted = already + OUTCOMES * commands
     eventually(lambda: check_there(results, wanted), seconds=600, every_seconds=0.1)
     assert results() == wanted, f"more outcomes than expected: {results()}"
+
+
+def ages(site: Installation, status: Status) -> list[int]:
+    """How many milliseconds older each measured command's record is than the outcome of this status."""
+    sent = {record.place: record.timestamp_ms for record in site.records()}
+    return [
+        outcome["record"].timestamp_ms - sent[place_of(outcome)]
+        for outcome in site.outcomes()
+        if outcome["status"] == status and outcome["command_id"].startswith(MEASURED)
+    ]
 
 
 def draft(prefix: str, number: int) -> Draft:

@@ -1,10 +1,15 @@
 import asyncio
 from collections import deque
+from functools import partial
+from unittest.mock import MagicMock
 
+import faust
 import pytest
+from faust._cython import streams
 from mode import Service
 
-from streamapp.kafka.delivery import DirectConsumer, begin
+from streamapp.kafka import delivery
+from streamapp.kafka.delivery import TURN_SECONDS, DirectConsumer, Turns, begin
 from tests.support.tasks import tasks_made
 
 
@@ -97,3 +102,61 @@ async def test_a_real_pause_ends_when_the_consumer_stops():
     assert not pause.done()
     consumer._stopped.set()
     await asyncio.wait_for(pause, 10)
+
+
+@pytest.fixture
+async def turns():
+    """How many turns others have had."""
+    had = []
+
+    async def others():
+        while True:
+            await asyncio.sleep(0)
+            had.append(None)
+
+    task = asyncio.ensure_future(others())
+    await asyncio.sleep(0)
+    yield had
+    task.cancel()
+
+
+class Records:
+    """What a stream of Faust's reads from: a number at a time."""
+
+    last = 0
+
+    async def __anext__(self):
+        self.last += 1
+        return self.last
+
+
+def stream():
+    """Faust's own reading, with nothing behind it but numbers."""
+
+    async def as_it_is(value):
+        return value
+
+    stub = MagicMock(channel=Records(), on_merge=as_it_is, _processors=[])
+    stub.app.conf = faust.App("stub", store="memory://").conf
+    return streams.StreamIterator(stub)
+
+
+@pytest.mark.parametrize(("shared", "most"), [(False, 101), (True, 1)])
+async def test_a_stream_hands_over_many_records_in_one_turn(turns, monkeypatch, shared, most):
+    monkeypatch.setattr(streams, "sleep", streams.sleep)
+    monkeypatch.setattr(delivery, "TURN_SECONDS", 3600)
+    if shared:
+        delivery.install()
+    reading, before = stream(), len(turns)
+    assert [(await reading.next())[0] for _ in range(100)] == list(range(1, 101))
+    assert most - 1 <= len(turns) - before <= most  # stock: one for each
+
+
+async def test_others_have_their_turn_once_it_has_lasted(turns, monkeypatch):
+    shared, had = Turns(), []
+    for now in (100.0, 100.0, 100.0 + TURN_SECONDS / 2, 100.0 + TURN_SECONDS, 101.0, 101.0):
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", partial(float, now))
+        before = len(turns)
+        await shared.give_way(0)
+        had.append(len(turns) > before)
+    assert had == [True, False, False, True, True, False]
