@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support.stack import Kafka, Registry
@@ -25,7 +26,9 @@ KINDS = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Know the markers, and start from an environment without settings."""
+    """Know the markers, time no example, and start from an environment without settings."""
+    hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+    hypothesis.settings.load_profile("untimed")
     for kind, what in KINDS.items():
         config.addinivalue_line("markers", f"{kind}: {what}")
     for name in list(os.environ):

@@ -91,7 +91,7 @@ def test_send_and_read_back(streamapp: Run, kafka: SaslKafka, environ: dict[str,
     assert message is not None
     assert message.key() == b"event"
     assert json.loads(message.value())["command"] == "app.send_email_alert"
-    nothing = streamapp("tail", "--from", "beginning", "--timeout", "1s")
+    nothing = streamapp("tail", "--from", "beginning", "--timeout", "5s")
     assert nothing.returncode == 0, nothing.stderr
     assert nothing.stdout == ""
 

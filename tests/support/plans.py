@@ -31,7 +31,7 @@ GIVEN = [
 
 def often(examples):
     """So many examples, and no judgement on how fast the machine is."""
-    return settings(deadline=None, max_examples=examples, suppress_health_check=[HealthCheck.too_slow])
+    return settings(max_examples=examples, suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclass(frozen=True)
