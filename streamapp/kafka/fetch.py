@@ -14,7 +14,7 @@ from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streamapp.kafka import delivery, headers
+from streamapp.kafka import headers
 from streamapp.kafka.one_loop import OneLoopThread
 
 FETCH_MAX_WAIT_MS = 50
@@ -26,7 +26,6 @@ class FetchThread(OneLoopThread):
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         headers.install()
-        delivery.install()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # noqa: SLF001
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - a command of an aborted transaction never was

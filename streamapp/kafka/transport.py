@@ -9,7 +9,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streamapp.core.errors import ConfigError, Unsafe
-from streamapp.kafka import exits
+from streamapp.kafka import delivery, exits
 from streamapp.kafka.delivery import DirectConsumer
 from streamapp.kafka.gaps import Gaps
 from streamapp.kafka.lease import Lease, LeasedProducer, LeasedThread
@@ -22,6 +22,7 @@ class Consumer(DirectConsumer):
     """Drains what is under way before partitions are given up."""
 
     def _new_consumer_thread(self) -> LeasedThread:
+        delivery.install()
         return LeasedThread(self, loop=self.loop, beacon=self.beacon)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
