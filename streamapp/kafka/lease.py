@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from aiokafka.errors import DuplicateSequenceNumber, NoError, for_code
+from aiokafka.errors import DuplicateSequenceNumber, NodeNotReadyError, NoError, for_code
 
 from streamapp.clock import Clock
 from streamapp.core.errors import Unsafe
@@ -104,6 +104,8 @@ class LeasedProducer(StrictProducer):
         async def send(node_id: Any, request: Any, **kwargs: Any) -> Any:
             if not type(request).__name__.startswith("ProduceRequest"):
                 return await stock(node_id, request, **kwargs)
+            if not await client.ready(node_id, **kwargs):  # connecting may take longer than the lease lasts
+                raise NodeNotReadyError(f"no connection to node {node_id}")
             lease.check("writing to Kafka")
             if self.failed is not None:
                 self.app.leave(self.failed)

@@ -2,9 +2,11 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+from aiokafka.errors import NodeNotReadyError
 
 from streamapp.kafka import exits
-from streamapp.kafka.lease import SAFE_SHARE, Lease, renew_by_answers
+from streamapp.kafka.lease import SAFE_SHARE, Lease, LeasedProducer, renew_by_answers
+from streamapp.kafka.producer import StrictProducer
 from tests.support.manual_clock import ManualClock
 
 SESSION = timedelta(seconds=10)
@@ -115,3 +117,73 @@ async def test_it_is_renewed_once_however_often_topics_are_subscribed(lease, clo
     once = coordinator._do_heartbeat
     renew_by_answers(coordinator, lease)
     assert coordinator._do_heartbeat is once
+
+
+class ProduceRequest:
+    """What writes to Kafka."""
+
+
+class Client:
+    """Kafka's client, whose connection takes as long as it is told."""
+
+    def __init__(self, clock, takes, *, connects=True):
+        self._clock, self._takes, self._connects, self._connected = clock, takes, connects, False
+        self.written = []
+
+    async def ready(self, _):
+        if not self._connected:
+            self._clock.advance(self._takes)
+            self._connected = self._connects
+        return self._connected
+
+    async def send(self, node_id, request):
+        if not await self.ready(node_id):
+            raise NodeNotReadyError
+        self.written.append(request)
+        return SimpleNamespace(topics=[])
+
+
+class Left(Exception):
+    """The process would have ended."""
+
+
+@pytest.fixture
+def producer(clock, monkeypatch):
+    async def started(_):
+        pass
+
+    def leave(code):
+        raise Left(code)
+
+    def make(client):
+        monkeypatch.setattr(StrictProducer, "on_start", started)
+        producer = object.__new__(LeasedProducer)
+        producer.app = SimpleNamespace(lease=Lease(clock, SESSION, leave=leave))
+        producer.app.lease.renew(producer.app.lease.now())
+        producer._producer = SimpleNamespace(_sender=SimpleNamespace(client=client))
+        return producer
+
+    return make
+
+
+async def test_nothing_is_written_to_a_connection_that_took_longer_than_it_lasts(producer, clock):
+    client = Client(clock, takes=SESSION)
+    await producer(client).on_start()
+    with pytest.raises(Left):
+        await client.send(1, ProduceRequest())
+    assert client.written == []
+
+
+async def test_a_connection_in_time_is_written_to(producer, clock):
+    client = Client(clock, takes=SESSION / 2)
+    await producer(client).on_start()
+    await client.send(1, ProduceRequest())
+    assert len(client.written) == 1
+
+
+async def test_where_there_is_no_connection_the_client_tries_again(producer, clock):
+    client = Client(clock, takes=SESSION / 2, connects=False)
+    await producer(client).on_start()
+    with pytest.raises(NodeNotReadyError):
+        await client.send(1, ProduceRequest())
+    assert client.written == []
