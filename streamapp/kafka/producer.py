@@ -20,6 +20,10 @@ Acknowledgement = asyncio.Future[Any]
 """What the broker says of a record: its `offset`, or why it was not taken."""
 
 
+REQUEST_BYTES = 32 * 2**20
+"""Of one request. A broker closes the connection at more than its `socket.request.max.bytes`, 100 MiB by default."""
+
+
 class StrictProducer(driver.Producer):  # type: ignore[misc]
     """Idempotent, acknowledged by all replicas in sync."""
 
@@ -30,6 +34,7 @@ class StrictProducer(driver.Producer):  # type: ignore[misc]
         await super().on_start()
         client = self._producer.client
         client.set_topics(self.app.written_topics)
+        bound_requests(self._producer._message_accumulator)  # noqa: SLF001
         self._partitions: dict[str, Sequence[int]] = {
             topic: sorted(await client._wait_on_metadata(topic))  # noqa: SLF001
             for topic in self.app.written_topics
@@ -85,3 +90,27 @@ class StrictProducer(driver.Producer):  # type: ignore[misc]
 
     def _settings_extra(self) -> Mapping[str, Any]:
         return {**super()._settings_extra(), "acks": "all", "enable_idempotence": True}
+
+
+def bound_requests(batches: Any, most: int = REQUEST_BYTES) -> None:
+    """Have a request to a broker take no more than so many bytes, unless its first batch alone has more.
+
+    The client takes a batch of each partition, however large. What is left waits for the answer, as it would anyway.
+    """
+    stock = batches.drain_by_nodes
+
+    def drain(ignore_nodes: Any, muted_partitions: Any = frozenset()) -> Any:
+        sizes: dict[Any, int] = {}
+        left = set(muted_partitions)
+        for tp, waiting in batches._batches.items():  # noqa: SLF001
+            if tp in muted_partitions or not waiting:
+                continue
+            leader = batches._cluster.leader_for_partition(tp)  # noqa: SLF001
+            size = sizes.get(leader, 0) + waiting[0]._builder.size()  # noqa: SLF001
+            if leader in sizes and size > most:
+                left.add(tp)
+            else:
+                sizes[leader] = size
+        return stock(ignore_nodes=ignore_nodes, muted_partitions=left)
+
+    batches.drain_by_nodes = drain

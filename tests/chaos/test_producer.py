@@ -99,6 +99,24 @@ async def test_a_record_may_be_as_large_as_its_topic_takes(
     assert (await app.producer.post(installation.name, b"k", b"x" * 19 * MIB, partition=0)).offset == 0
 
 
+async def test_large_records_of_many_partitions_are_not_one_request(
+    install: Callable[..., Installation], kafka: Kafka, writing: Callable[..., Any]
+) -> None:
+    """The broker would close the connection at it, again and again."""
+    installation = await asyncio.to_thread(install, partitions=12)
+    let_it_take(20 * MIB, installation, kafka)
+    await asyncio.sleep(2)  # a partition that has only just begun may not know yet how much it takes
+    app = await writing(installation)
+    value = b"x" * 10 * MIB
+    sent = [app.producer.post(installation.name, b"k", value, partition=number) for number in range(12)]
+    try:
+        async with asyncio.timeout(60):
+            assert [(await future).offset for future in sent] == [0] * 12
+    except TimeoutError:
+        app.producer._producer._sender.sender_task.cancel()  # it would try for ever
+        raise
+
+
 async def test_records_leave_in_order_however_many_are_sent_at_once(
     install: Callable[..., Installation], writing: Callable[..., Any]
 ) -> None:
