@@ -99,30 +99,40 @@ class HoldingConsumer(driver.Consumer):  # type: ignore[misc]
     """A consumer whose commands can be held back while everything else flows."""
 
     held: frozenset[TP] = frozenset()
+    full: frozenset[str] = frozenset()
+    """Topics whose stream's buffer nears its end; it says so once, until it has room again."""
 
     def hold(self, tps: Iterable[TP]) -> None:
         """Fetch no more from these partitions; what is fetched already still comes."""
         new = frozenset(tps) - self.held
         self.held |= new
         for topic in {tp.topic for tp in new}:
-            self.on_buffer_full(TP(topic, 0))
+            self._stop_fetching(topic)
 
     def release(self) -> None:
         """Fetch from all partitions again."""
         tps, self.held = self.held, frozenset()
-        for topic in {tp.topic for tp in tps}:
-            self.on_buffer_drop(TP(topic, 0))
+        for topic in {tp.topic for tp in tps} - self.full:
+            self._fetch_again(topic)
 
     def on_buffer_full(self, tp: TP) -> None:
         """A stream's buffer nears its end: stock stops this partition, and waits for ever once the others fill it."""
         if tp.topic in self.app.tables.changelog_topics:
             return  # nobody would wake a standby that is stopped in mid-rebalance, and its records never wait for long
-        for other in self._of_topic(tp.topic):
-            super().on_buffer_full(other)
+        self.full |= {tp.topic}
+        self._stop_fetching(tp.topic)
 
     def on_buffer_drop(self, tp: TP) -> None:
         """A stream's buffer has room again; stock also wakes partitions that are held, lost or in recovery."""
-        for other in self._of_topic(tp.topic) & self._buffered_partitions - self.held:
+        self.full -= {tp.topic}
+        self._fetch_again(tp.topic)
+
+    def _stop_fetching(self, topic: str) -> None:
+        for other in self._of_topic(topic):
+            super().on_buffer_full(other)
+
+    def _fetch_again(self, topic: str) -> None:
+        for other in self._of_topic(topic) & self._buffered_partitions - self.held:
             self._buffered_partitions.discard(other)
             if other not in self._paused_partitions and not self.app.rebalancing:
                 self._get_active_partitions().add(other)
@@ -134,4 +144,5 @@ class HoldingConsumer(driver.Consumer):  # type: ignore[misc]
         """Forget what was held: it is another generation now."""
         self._buffered_partitions.clear()
         self.held = frozenset()
+        self.full = frozenset()
         await super().on_partitions_revoked(revoked)
