@@ -126,12 +126,14 @@ class Ready:
         """Note how an entry now stands."""
         place = entry.source.partition, entry.source.offset
         old = self._notes.get(place)
-        pending = entry.dispatchable or entry.settling
-        if old is not None and old.phase is Phase.BUSY and pending and old.run_attempt == entry.run_attempt:
+        same = old is not None and old.run_attempt == entry.run_attempt
+        if old is not None and same and old.phase is Phase.BUSY and (entry.dispatchable or entry.settling):
             old.ending = entry.settling  # the sink has it; `done` sees to the rest
             if old.ending:
                 self._forget_deadline(old)
             return
+        if old is not None and same and old.phase is Phase.REPORTED and entry.dispatchable:
+            return  # asked for again, its run could be created although a refusal is about to be folded
         if old is not None:
             self._drop(old)
         if not entry.status.terminal and entry.status is not Status.BLOCKED:

@@ -428,6 +428,23 @@ def test_the_same_attempt_is_not_handed_out_twice(ready):
     assert not ready.takeable
 
 
+def test_what_was_reported_is_not_asked_for_again_by_a_retry_that_is_folded_before_the_report(ready):
+    waits = at(0, status=Status.ATTEMPT_FAILED, attempt=1)
+    ready.track(waits)
+    ready.done(ready.take(), None)
+    ready.track(waits)
+    assert (ready.takeable, ready.figures["reported"]) == (False, 1), "the report may be a refusal"
+    ready.track(at(0, status=Status.ATTEMPT_FAILED, attempt=2))
+    assert ready.take().run_attempt == 3
+
+
+def test_what_was_reported_is_looked_up_once_it_is_to_end(ready):
+    ready.track(at(0))
+    ready.done(ready.take(), None)
+    ready.track(at(0, ending=Status.CANCELLED))
+    assert ready.take().settling
+
+
 def test_the_next_attempt_is_handed_out_although_the_sink_still_has_the_last(ready):
     """Another owner's run was adopted, failed, and is to be tried again."""
     ready.track(at(0))
