@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, ParamSpec
 
 from streamapp.agents import (
     control,
@@ -32,7 +31,7 @@ from streamapp.airflow.port import AirflowPort
 from streamapp.clock import Clock, SystemClock
 from streamapp.console import pages, tables
 from streamapp.core.effects import Scope
-from streamapp.core.errors import ConfigError, Unsafe
+from streamapp.core.errors import ConfigError
 from streamapp.core.model import Entry
 from streamapp.dispatch.dags import Dags
 from streamapp.dispatch.fold import Folds
@@ -42,6 +41,7 @@ from streamapp.dispatch.partitions import Partitions
 from streamapp.dispatch.prune import Pruner
 from streamapp.dispatch.ready import Ready
 from streamapp.dispatch.reconcile import Reconciler
+from streamapp.dispatch.sends import Sends
 from streamapp.dispatch.trigger import Trigger
 from streamapp.kafka import exits, topics
 from streamapp.kafka.channel import PullChannel
@@ -59,8 +59,6 @@ from streamapp.wire.codec import CommandDecoder
 from streamapp.wire.outcomes import OutcomeCodec
 from streamapp.wire.patience import patiently
 from streamapp.wire.registry import Registry
-
-P = ParamSpec("P")
 
 log = logging.getLogger(__name__)
 
@@ -241,7 +239,8 @@ def _new_parts(
         changed=lambda: ready.caps_changed(),  # noqa: PLW0108 - made at the same time
     )
     ready = Ready(clock, wake, dags.cap)
-    report = _stopping_at_failure(app, outlet.report)
+    sends = Sends(app.leave)
+    report = sends.counted(outlet.report)
     runs = Follower(
         guard.reading,
         clock,
@@ -289,7 +288,8 @@ def _new_parts(
             may_run=lambda mark: parts.partitions.may_run(mark),  # noqa: PLW0108 - made at the same time
         ),
         report=report,
-        instruct=_stopping_at_failure(app, outlet.instruct),
+        instruct=sends.counted(outlet.instruct),
+        sends=sends,
         is_next=app.gaps.expects,
         caught_up=lambda: app.gaps.caught_up,
         may_start=lambda: app.lease.check("starting a run"),
@@ -299,20 +299,6 @@ def _new_parts(
         later_limit=settings.later_limit,
     )
     return parts
-
-
-def _stopping_at_failure(app: DurableApp, send: Callable[P, asyncio.Future[Any]]) -> Callable[P, None]:
-    """A send whose failure stops the worker: what was seen must not be forgotten."""
-
-    def answered(future: asyncio.Future[Any]) -> None:
-        error = Unsafe("a send was given up") if future.cancelled() else future.exception()
-        if error is not None:
-            app.leave(error)
-
-    def sent(*args: P.args, **kwargs: P.kwargs) -> None:
-        send(*args, **kwargs).add_done_callback(answered)
-
-    return sent
 
 
 def waits_for_end(entry: Entry, parts: Parts) -> bool:

@@ -18,6 +18,7 @@ from streamapp.dispatch.gate import Gate
 from streamapp.dispatch.partitions import Partitions
 from streamapp.dispatch.ready import Ready
 from streamapp.dispatch.reconcile import Reconciler
+from streamapp.dispatch.sends import Sends
 from streamapp.dispatch.trigger import Trigger
 from streamapp.routes import Routes
 from streamapp.wire.codec import CommandDecoder
@@ -51,6 +52,8 @@ class Parts:
     """Publishes an observation; a failed send stops the worker."""
     instruct: Callable[[Instruction, int], None]
     """Publishes an instruction for a partition."""
+    sends: Sends
+    """What these two have sent."""
     is_next: Callable[[Any, int], bool]
     """Whether the record at an offset of a source partition is the next to be folded; else it comes again."""
     caught_up: Callable[[], bool]

@@ -1,5 +1,6 @@
 """What happens when partitions come and go: reads the table into memory, ends what is under way. Writes nothing."""
 
+from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
@@ -37,16 +38,24 @@ def register(app: DurableApp, parts: Parts) -> None:
 async def end_folds(app: DurableApp, parts: Parts) -> None:
     """Fold nothing new; wait until everything under way is acked, then forget the partitions.
 
+    From then on nothing new is seen of their runs; what was seen has to stand in the logs before the next owner looks
+    how far they go.
+
     Raises:
         Unsafe: the lease nears its end before that.
     """
     parts.partitions.drain()
     until = parts.clock.monotonic() + app.lease.remaining.total_seconds() * DRAIN_SHARE
-    while parts.folds.open:
-        if parts.folds.failed is not None or parts.clock.monotonic() > until:
-            raise Unsafe(f"{parts.folds.open} folds are still open")
-        await parts.clock.sleep(DRAIN_LOOK)
+
+    async def end(what: str, still_open: Callable[[], int]) -> None:
+        while count := still_open():
+            if parts.folds.failed is not None or parts.clock.monotonic() > until:
+                raise Unsafe(f"{count} {what}")
+            await parts.clock.sleep(DRAIN_LOOK)
+
+    await end("folds are still open", lambda: parts.folds.open)
     parts.partitions.give_up()
+    await end("reports are not answered", lambda: parts.sends.open)
 
 
 async def take_over(app: DurableApp, parts: Parts, at_once: timedelta = REBUILD_AT_ONCE) -> None:

@@ -81,7 +81,7 @@ class StrictProducer(driver.Producer):  # type: ignore[misc]
         return acknowledged  # type: ignore[no-any-return]
 
     async def flush(self) -> None:
-        """Nothing to do: an event is acked only once all that followed from it was acknowledged."""
+        """Nothing to do: whoever gives partitions up has waited for what followed from events, and for reports."""
 
     def _note(self, answered: Acknowledgement) -> None:
         error = None if answered.cancelled() else answered.exception()

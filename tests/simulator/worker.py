@@ -32,6 +32,7 @@ from streamapp.dispatch.partitions import Partitions
 from streamapp.dispatch.prune import Pruner
 from streamapp.dispatch.ready import Note, Ready
 from streamapp.dispatch.reconcile import Reconciler
+from streamapp.dispatch.sends import Sends
 from streamapp.dispatch.trigger import Trigger
 from streamapp.kafka.gaps import Gaps
 from streamapp.kafka.lease import Lease
@@ -42,7 +43,6 @@ from tests.simulator.broker import COMMANDS, CONTROL, MARKER, RESULTS, SOURCES, 
 from tests.simulator.group import SESSION_MS
 from tests.simulator.surroundings import (
     APP,
-    SHORTEST_SLEEP_MS,
     App,
     Directory,
     Ledger,
@@ -133,7 +133,8 @@ class Worker:
             changed=lambda: ready.caps_changed(),  # noqa: PLW0108 - made at the same time
         )
         ready = Ready(self.clock, self._wake, dags.cap)
-        report = self._stopping_at_failure(outlet.report)
+        sends = Sends(self.leave)
+        report = sends.counted(outlet.report)
         runs = Follower(
             guard.reading,
             self.clock,
@@ -177,7 +178,8 @@ class Worker:
                 may_run=lambda mark: self.parts.partitions.may_run(mark),  # noqa: PLW0108 - made at the same time
             ),
             report=report,
-            instruct=self._stopping_at_failure(self._instruct),
+            instruct=sends.counted(self._instruct),
+            sends=sends,
             is_next=self.gaps.expects,
             caught_up=lambda: self.gaps.caught_up,
             may_start=lambda: self.lease.check("starting a run"),
@@ -218,14 +220,6 @@ class Worker:
     def _instruct(self, instruction: Instruction, partition: int) -> Receipt:
         return self.producer.send(TP(CONTROL, partition), instruction)
 
-    def _stopping_at_failure(self, send: Callable[..., Receipt]) -> Callable[..., None]:
-        def answered(receipt: Receipt) -> None:
-            error = receipt.exception()
-            if error is not None:
-                self.leave(error)
-
-        return lambda *args: send(*args).add_done_callback(answered)
-
     def _plan(self, what: Any, delay_ms: int, step: Callable[[], None]) -> None:
         """Plan a step, unless it is planned already."""
         if what not in self._planned:
@@ -264,7 +258,7 @@ class Worker:
         self.world.group.join(self, self._joins)
 
     async def _give_up(self) -> None:
-        """End what is under way, commit, flush; what can't be ended means leaving the process."""
+        """End what is under way, commit; what can't be ended means leaving the process."""
         for buffer in self._buffers.values():
             buffer.clear()
         self._held = False
@@ -276,8 +270,6 @@ class Worker:
         self.assignment = frozenset()
         committed = self.world.broker.commit(self, self.generation, self._committable())
         self.world.say(self.name, f"gives its partitions up, {'' if committed else 'not '}committed")
-        while not self.producer.empty:
-            await self.clock.sleep(timedelta(milliseconds=SHORTEST_SLEEP_MS))
 
     def assigned(self, join: int, generation: int, numbers: frozenset[int], since_ms: int) -> None:
         """The group has answered a join: these partitions are ours."""

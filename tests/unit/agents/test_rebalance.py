@@ -8,6 +8,7 @@ from faust.types import TP
 from streamapp.agents import rebalance
 from streamapp.clock import SystemClock
 from streamapp.core.errors import ConfigError, Unsafe
+from streamapp.dispatch.sends import Sends
 
 
 class Partitions:
@@ -39,6 +40,31 @@ class Scene:
             share=lambda *share: self.told.append(("permits", *share)),
             measure=lambda: self.told.append("measured"),
         )
+
+
+async def test_what_was_seen_stands_in_the_logs_before_partitions_are_given_up():
+    sends = Sends(fail=pytest.fail)
+    answer = asyncio.get_running_loop().create_future()
+    sends.counted(lambda: answer)()
+    giving_up = asyncio.ensure_future(rebalance.end_folds(*giver(sends)))
+    await asyncio.sleep(0.05)
+    assert not giving_up.done()
+    answer.set_result(None)
+    await giving_up
+
+
+async def test_a_worker_whose_reports_are_not_answered_in_time_does_not_give_its_partitions_to_others():
+    sends = Sends(fail=pytest.fail)
+    sends.counted(asyncio.get_running_loop().create_future)()
+    with pytest.raises(Unsafe, match="1 reports"):
+        await rebalance.end_folds(*giver(sends, lease=timedelta(milliseconds=20)))
+
+
+def giver(sends, lease=timedelta(minutes=1)):
+    app = SimpleNamespace(lease=SimpleNamespace(remaining=lease))
+    partitions = SimpleNamespace(drain=lambda: None, give_up=lambda: None)
+    folds = SimpleNamespace(open=0, failed=None)
+    return app, SimpleNamespace(clock=SystemClock(), partitions=partitions, folds=folds, sends=sends)
 
 
 async def test_heartbeats_and_pages_go_on_while_the_index_is_rebuilt():
