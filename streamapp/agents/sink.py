@@ -42,8 +42,10 @@ def available(parts: Parts) -> bool:
     return parts.limit.has_permit(wanted=ours and parts.guard.breaker.passes and parts.ready.takeable)
 
 
-async def start(parts: Parts, note: Note) -> None:
+async def start(parts: Parts, note: Note | None) -> None:
     """One try of one dispatch. Whether it is still due is asked of the table last of all."""
+    if note is None:  # its deadline has passed since it was said to be there
+        return
     entry = parts.partitions.entry(note.source.partition, note.key, note.source.offset)
     if entry is None or not (entry.dispatchable or entry.settling):
         parts.ready.forget(note)
