@@ -90,6 +90,8 @@ class Folds:
         try:
             decision, fold = self._prepare(source, partition, event, ack)
             self._begin(fold, decision)
+            if isinstance(event, CommandReceived):
+                partition.received(event.source.offset)
         except Exception as error:
             self.stop(error)
             raise

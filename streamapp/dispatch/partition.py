@@ -56,6 +56,8 @@ class Partition:
         """Only of queues that were seen empty, or with one entry: in a restored one, more may stand behind."""
         self._found: tuple[bytes, int, Entry | None] | None = None
         """The last answer of `next_after`, which a fold asks for twice; until a queue changes."""
+        self._received: range = range(0)
+        """Offsets of commands that were folded here, the first time or again: none of them has left a row behind."""
 
     # What the core asks
 
@@ -186,6 +188,15 @@ class Partition:
                 self._heads[key] = successor.source.offset
         self._found = None
 
+    def received(self, offset: int) -> None:
+        """A record of the commands topic was folded and its rows are laid.
+
+        Folded again, it has had the row removed that a crash may have left behind, and from here on the removal of a
+        row is laid with what it gives way to. Nothing is known of offsets that the broker no longer has.
+        """
+        first = self._received.start if offset == self._received.stop else offset
+        self._received = range(first, offset + 1)
+
     def entered(self, pending: PendingRow) -> None:
         """Forget a row that the database now has, unless a newer one is on its way."""
         if self._overlay.get(pending.key) is pending:
@@ -223,6 +234,8 @@ class Partition:
 
     def _has_moved_on(self, place: Queued) -> bool:
         """Whether a row was left behind, by a crash, in the place that its entry has moved on from."""
+        if place.offset in self._received:
+            return False
         return (self.row(Settled(place.key, place.offset)) or self.row(Free(place.offset))) is not None
 
 

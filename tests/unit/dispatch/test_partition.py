@@ -141,6 +141,27 @@ def test_the_next_of_a_queue_is_none_that_a_crash_left_behind_in_it(part, make):
     assert part.head(b"k") == 2
 
 
+def test_what_was_folded_here_has_left_nothing_behind_and_costs_no_look(part):
+    def looks(at):
+        before = at.ledger.reads
+        assert at.next_after(b"k", 0) == entry(1)
+        return at.ledger.reads - before
+
+    for offset in (0, 1):
+        part.put(entry(offset))
+        part.received(offset)
+    assert looks(Part(part.ledger)) - looks(part) == 2
+
+
+def test_what_the_broker_no_longer_has_was_not_folded_here(part):
+    """Its row may have been left behind before this partition was taken over, and no redelivery removes it."""
+    part.put(entry(0), entry(1), settled(1))
+    part.received(0)
+    part.put(entry(2))
+    part.received(2)
+    assert part.next_after(b"k", 0) == entry(2)
+
+
 def test_another_key_at_the_same_offset_has_another_entry(part):
     part.put(entry(0))
     assert part.entry(b"other", 0) is None
