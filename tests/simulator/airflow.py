@@ -216,9 +216,9 @@ class Airflow:
     def _clear(self, run: SimRun) -> None:
         if self.runs.get((run.dag_id, run.run_id)) is not run:
             return
-        assert run.started_at is not None
         assert run.ended_at is not None
-        run.first, run.cleared = (run.started_at, run.ended_at, run.state.value), True
+        started_at = run.started_at or run.ended_at  # stopped before it had started
+        run.first, run.cleared = (started_at, run.ended_at, run.state.value), True
         run.state, run.started_at, run.ended_at = DagRunState.QUEUED, None, None
         self._world.counts["cleared"] += 1
         self._world.say("a person", f"clears {run.run_id}")
