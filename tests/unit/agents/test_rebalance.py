@@ -47,7 +47,8 @@ async def test_what_was_seen_stands_in_the_logs_before_partitions_are_given_up()
     answer = asyncio.get_running_loop().create_future()
     sends.counted(lambda: answer)()
     giving_up = asyncio.ensure_future(rebalance.end_folds(*giver(sends)))
-    await asyncio.sleep(0.05)
+    for _ in range(10):  # turns, of which it would need one
+        await asyncio.sleep(0)
     assert not giving_up.done()
     answer.set_result(None)
     await giving_up
