@@ -114,8 +114,8 @@ class Pruner:
         self.pruned = 0
         """Commands that were forgotten."""
 
-    def turn(self, offsets: Mapping[SourcePartition, Offsets], commands_topic: str) -> None:
-        """Look at the next few rows of one partition, and forget those whose time has come.
+    def turn(self, offsets: Mapping[SourcePartition, Offsets], commands_topic: str) -> bool:
+        """Look at the next few rows of one partition, and forget those whose time has come. False: none was due.
 
         Args:
             offsets: How far the source partitions are read; all that stood in them at the takeover is folded.
@@ -136,7 +136,8 @@ class Pruner:
             if commands is not None and walk.horizon.reached is not None and walk.is_due(now, shortest):
                 self._go_on(partition, walk, walk.horizon.reached, commands.committed)
                 self._walks[partition] = self._walks.pop(partition)  # the others first, then this one again
-                return
+                return True
+        return False
 
     def _go_on(self, partition: Partition, walk: _Walk, horizon: datetime, committed: int) -> None:
         now = self._clock.now()

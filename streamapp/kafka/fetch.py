@@ -17,8 +17,10 @@ from faust.types import TP
 from streamapp.kafka import headers
 from streamapp.kafka.one_loop import OneLoopThread
 
-FETCH_MAX_WAIT_MS = 50
-"""How long a broker may wait for more records; Faust's fixed 1500 ms delays every look-up behind a long poll."""
+FETCH_MAX_WAIT_MS = 200
+"""How long a broker may wait for records; Faust's fixed 1500 ms delays every look-up behind a long poll."""
+RESTORING_FETCH_MAX_WAIT_MS = 50
+"""The same while a table is restored: the next chunk of its changelog may have to wait behind such a fetch."""
 
 
 class FetchThread(OneLoopThread):
@@ -27,7 +29,7 @@ class FetchThread(OneLoopThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         headers.install()
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # noqa: SLF001
+        consumer._fetch_max_wait_ms = RESTORING_FETCH_MAX_WAIT_MS  # noqa: SLF001
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - a command of an aborted transaction never was
         return consumer
 
@@ -49,6 +51,8 @@ class FetchThread(OneLoopThread):
         for gaps in (self.app.gaps, self.app.restoring):
             for tp, offset in gaps.take_asked(wanted).items():
                 consumer.seek(tp, offset)
+        wait_ms = RESTORING_FETCH_MAX_WAIT_MS if self.app.tables.recovery.in_recovery else FETCH_MAX_WAIT_MS
+        consumer._fetcher._fetch_max_wait_ms = wait_ms  # noqa: SLF001
         fetched = await self._fetch_first_things_first(consumer, wanted, timeout, max_records)
         for tp in list(fetched):
             stale = generation != self.app.consumer_generation_id or not self.consumer.flow_active

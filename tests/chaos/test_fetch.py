@@ -88,6 +88,33 @@ async def write(kafka: Kafka) -> AsyncIterator[Callable[..., Any]]:
     await producer.stop()
 
 
+# How long the broker may wait while there is nothing to read
+
+
+async def waits_ms(bench: Bench, *, restoring: bool) -> set[int]:
+    """How long the broker may wait, as each fetch says."""
+    bench.app.tables.recovery.in_recovery = restoring
+    thread, fetcher = bench.thread(FetchThread), bench.consumer._fetcher
+    await thread._fetch_records(bench.consumer, {bench.commands, bench.results}, POLL_SECONDS, 10)
+    waits, stock = set(), fetcher._proc_fetch_request
+
+    async def look(assignment: Any, node: int, request: Any) -> Any:
+        waits.add(request._max_wait_ms)
+        return await stock(assignment, node, request)
+
+    fetcher._proc_fetch_request = look
+    await thread._fetch_records(bench.consumer, {bench.commands, bench.results}, POLL_SECONDS, 10)
+    return waits
+
+
+async def test_an_idle_worker_asks_five_times_a_second(bench: Bench) -> None:
+    assert await waits_ms(bench, restoring=False) == {200}
+
+
+async def test_one_that_restores_its_table_asks_again_soon(bench: Bench) -> None:
+    assert await waits_ms(bench, restoring=True) == {50}
+
+
 # An empty set means "all partitions" to the client
 
 

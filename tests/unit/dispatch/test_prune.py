@@ -192,6 +192,16 @@ def test_partitions_take_turns_and_begin_anew_when_they_change_hands(bench):
     assert [len(bench.left(number)) for number in (0, 1)] == [REMOVED_PER_TURN, 0]
 
 
+def test_a_turn_tells_whether_anything_was_due(bench):
+    bench.fill(0, at=bench.clock.now() - DAY)
+    bench.turn()  # learns what is folded
+    assert bench.pruner.turn(bench.offsets, TOPIC)
+    bench.answer()
+    told = [bench.pruner.turn(bench.offsets, TOPIC) for _ in range(20)]
+    assert told[-1] is False
+    assert bench.left() == []
+
+
 def test_a_turn_looks_at_each_offset_once_however_many_partitions_there_are(bench):
     class Counted(dict):
         looked_at = 0
