@@ -1,6 +1,6 @@
 """Measures how fast commands go through everything but Airflow. Reads: a broker of its own. Writes: stdout.
 
-    python -m benchmarks.speed [--commands 10000] [--workers 1 2 4] [--repeats 3] [--rate 50] [--busy 4]
+    python -m benchmarks.speed [--commands 10000] [--workers 1 2 4] [--repeats 3] [--rate 50] [--busy 4] [--pad 200000]
 
 Real Kafka, real workers; their Airflow answers at once, in their own process (benchmarks/instant_worker.py). Commands
 of many keys and DAGs are sent in one burst, or at a rate for each worker, and go all the way: taken in, started, seen
@@ -131,6 +131,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rate", type=float, help="commands a second for each worker, not one burst")
     parser.add_argument("--busy", type=int, default=0, help="busy processes in all, beside the broker")
+    parser.add_argument("--pad", type=int, default=0, help="bytes that make each command larger")
     arguments = parser.parse_args()
     found: dict[int, list[dict[str, float]]] = {count: [] for count in arguments.workers}
     with tempfile.TemporaryDirectory() as folder, Kafka(Path(folder, "kafka")) as kafka:
@@ -138,7 +139,7 @@ def main() -> None:
             for workers in arguments.workers:
                 name = f"speed-{repeat}-{workers}"
                 with busy(arguments.busy - workers):
-                    figures = measure(name, Path(folder), kafka, workers, arguments.commands, rate=arguments.rate)
+                    figures = measure(name, Path(folder), kafka, workers, arguments)
                 found[workers].append(figures)
                 print(name, {figure: round(value, 2) for figure, value in figures.items()}, flush=True)
     print(f"\nmedian of {arguments.repeats} (smallest to largest), {arguments.commands} commands")
@@ -150,10 +151,9 @@ def main() -> None:
         print(f"{figure}, by workers: {'; '.join(cells)}")
 
 
-def measure(
-    name: str, folder: Path, kafka: Kafka, count: int, commands: int, *, rate: float | None
-) -> dict[str, float]:
+def measure(name: str, folder: Path, kafka: Kafka, count: int, arguments: argparse.Namespace) -> dict[str, float]:
     """From the first record sent to the last outcome."""
+    commands, rate, pad = arguments.commands, arguments.rate, "x" * arguments.pad
     nobody = AirflowApi("http://127.0.0.1:1", "nobody", "nothing")
     with ExitStack() as stack:
         site = stack.enter_context(Installation(name, folder, kafka, nobody, partitions=PARTITIONS))
@@ -173,7 +173,8 @@ def measure(
         waits = made_to_wait(processes)
         with Yardstick() as yardstick:
             begun = time.monotonic()
-            run(site, results, MEASURED, commands, already=OUTCOMES * (commands // 10), rate=rate and rate * count)
+            already = OUTCOMES * (commands // 10)
+            run(site, results, MEASURED, commands, already=already, rate=rate and rate * count, pad=pad)
             seconds = time.monotonic() - begun
             beside = yardstick.milliseconds()
         cpu, broker_cpu = cpu_of(processes) - cpu, cpu_of_broker(processes) - broker_cpu
@@ -203,10 +204,17 @@ def measure(
 
 
 def run(
-    site: Installation, results: Ends, prefix: str, commands: int, *, already: int, rate: float | None = None
+    site: Installation,
+    results: Ends,
+    prefix: str,
+    commands: int,
+    *,
+    already: int,
+    rate: float | None = None,
+    pad: str = "",
 ) -> None:
     """Send commands, so many a second or all at once; wait until each has all its outcomes."""
-    drafts = [draft(prefix, number) for number in range(commands)]
+    drafts = [draft(prefix, number, pad) for number in range(commands)]
     begun, sent = time.monotonic(), 0
     while sent < commands:
         due = commands if rate is None else min(commands, int((time.monotonic() - begun) * rate))
@@ -228,9 +236,10 @@ def ages(site: Installation, status: Status) -> list[int]:
     ]
 
 
-def draft(prefix: str, number: int) -> Draft:
-    """A small command."""
-    return command(b"key-%d" % (number % KEYS), name=f"app.dag_{number % DAGS}", id=f"{prefix}-{number}", n=number)
+def draft(prefix: str, number: int, pad: str) -> Draft:
+    """A small command, or one made larger."""
+    key, name = b"key-%d" % (number % KEYS), f"app.dag_{number % DAGS}"
+    return command(key, name=name, id=f"{prefix}-{number}", n=number, pad=pad)
 
 
 def check_there(results: Ends, wanted: int) -> None:

@@ -66,6 +66,8 @@ GC_THRESHOLDS = (10_000, 20, 50)
 """Many short-lived objects stand between a record and its acknowledgement; most collections find nothing."""
 FOLDS_LIMIT = 2000
 """Folds under way above which commands are held: each waits for two acknowledgements by Kafka."""
+INTAKE_BYTES = 8 * 2**20
+"""Of commands in hand, above which they are held: each is in memory several times, in several forms."""
 
 
 class Tracker:
@@ -298,6 +300,7 @@ def _new_parts(
         folds_limit=FOLDS_LIMIT,
         later_limit=settings.later_limit,
     )
+    app.intake.watch = lambda size: parts.gate.measure("bytes", size, INTAKE_BYTES)
     return parts
 
 

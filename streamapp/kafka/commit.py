@@ -25,6 +25,7 @@ class CommittingConsumer(RereadingConsumer):
         if self.app.topics.acks_enabled_for(message.topic):
             self._acked[message.tp] = [message.offset]
             self.app.gaps.acked(message.tp, message.offset)
+            self.app.intake.acked(message.tp, message.offset)
             self._n_acked += 1
         return True
 

@@ -9,6 +9,7 @@ from faust.auth import SASLCredentials, SSLCredentials
 from streamapp.clock import Clock
 from streamapp.kafka import topics
 from streamapp.kafka.gaps import Gaps
+from streamapp.kafka.intake import Intake
 from streamapp.kafka.lease import Lease
 from streamapp.kafka.restore import OrderedTables
 from streamapp.kafka.store import BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES, Rows
@@ -66,7 +67,7 @@ def new_app(settings: Settings, clock: Clock, **overrides: Any) -> DurableApp:
     )
     app.commands_topic = settings.commands_topic
     app.written_topics = tuple(topic.name for topic in topics.expected(settings) if topic.role != "commands")
-    app.gaps, app.restoring = Gaps(), Gaps()
+    app.gaps, app.restoring, app.intake = Gaps(), Gaps(), Intake()
     app.lease = Lease(clock, settings.session_timeout)
     return app
 

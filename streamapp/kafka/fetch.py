@@ -62,6 +62,8 @@ class FetchThread(OneLoopThread):
                 restored = tp.topic in self.app.tables.changelog_topics
                 gaps = self.app.restoring if restored else self.app.gaps
                 gaps.fetched(tp, [record.offset for record in fetched[tp]])
+                if tp.topic == self.app.commands_topic:
+                    self.app.intake.fetched(tp, fetched[tp])
         self._tell_positions(consumer)
         return fetched
 

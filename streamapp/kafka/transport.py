@@ -12,6 +12,7 @@ from streamapp.core.errors import ConfigError, Unsafe
 from streamapp.kafka import delivery, exits
 from streamapp.kafka.delivery import DirectConsumer
 from streamapp.kafka.gaps import Gaps
+from streamapp.kafka.intake import Intake
 from streamapp.kafka.lease import Lease, LeasedProducer, LeasedThread
 from streamapp.kafka.recovery import RecoveryWatchdog
 
@@ -51,6 +52,8 @@ class DurableApp(faust.App):  # type: ignore[misc]
     """Of the sources."""
     restoring: Gaps
     """Of the changelogs, while the table is restored, and of those that are followed as standbys."""
+    intake: Intake
+    """Of commands, in bytes."""
     drain: Callable[[], Awaitable[None]]
     """Waits until everything under way is acked.
 
@@ -120,6 +123,7 @@ class DurableApp(faust.App):  # type: ignore[misc]
         try:
             await self.drain()
             self.gaps.stop()
+            self.intake.clear()
             await consumer.commit()
         except Unsafe as error:
             log.critical("%s, but not everything under way has ended: %s", why, error)

@@ -12,6 +12,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 from streamapp.kafka.fetch import FetchThread
 from streamapp.kafka.gaps import Gaps
+from streamapp.kafka.intake import Intake
 from streamapp.kafka.seek import SeekThread
 from tests.support.stack import Kafka
 
@@ -36,6 +37,7 @@ class Bench:
             consumer_generation_id=1,
             gaps=Gaps(),
             restoring=Gaps(),
+            intake=Intake(),
             tables=tables,
             left=[],
         )

@@ -202,6 +202,32 @@ def test_without_holding_all_are_taken_in(install: Install) -> None:
     assert take_in_while_airflow_is_away(install(partitions=2), "without_hold") == MANY
 
 
+LARGE = 150
+"""Commands of 200 kB: 30 MB."""
+
+
+def take_in_large_ones(installation: Installation, *sabotage: str) -> int:
+    """Send large commands while rows travel for long; return how many the worker has in hand."""
+    installation.send(*commands(LARGE, pad="x" * 200_000))
+    worker = installation.worker("one", "very_slow_changelog", *sabotage)
+    worker.start()
+
+    def in_hand() -> int:
+        status = worker.get("/api/v1/status").json()
+        assert "bytes" in status["held"], status
+        return int(status["folds"]["open"])
+
+    return eventually(lambda: _unchanged(in_hand), seconds=60)
+
+
+def test_large_commands_are_held_by_their_bytes(install: Install) -> None:
+    assert take_in_large_ones(install(partitions=2)) < LARGE / 2
+
+
+def test_without_holding_all_large_ones_are_in_memory(install: Install) -> None:
+    assert take_in_large_ones(install(partitions=2), "without_hold") > LARGE / 2
+
+
 # A recovery that waits for ever, called WATCHDOG
 
 
