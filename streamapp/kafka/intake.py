@@ -45,3 +45,4 @@ class Intake:
         """Partitions are given up, and what was not done with them."""
         self._records.clear()
         self._bytes = 0
+        self.watch(0)
