@@ -7,7 +7,7 @@ from streamapp.core.effects import Bury, Change, Decision, Effect, Emit, Identit
 from streamapp.core.errors import ConfigError
 from streamapp.core.events import CommandReceived
 from streamapp.core.key import MAX_KEY_BYTES, usable_key
-from streamapp.core.model import Command, Entry, Holder, Reason, Rejection, Status, Timings
+from streamapp.core.model import Command, Entry, Holder, Reason, Rejection, Reopens, Status, Timings
 from streamapp.core.reopen import FIRST_ROUND, reopen
 from streamapp.core.routing import later
 from streamapp.core.state import State
@@ -39,7 +39,7 @@ def receive(state: State, event: CommandReceived) -> Decision:
             state, event, Rejection(reason=Reason.TOO_LARGE, detail=detail, id=content.id, command=content.command)
         )
     first = _first_of(state, content.id)
-    if first is not None and (event.reopens is None or first.source != event.reopens.source):
+    if first is not None and first != _round_before(state, event.key, event.reopens):
         return _duplicate(event, first, f"the command id was first seen at {first.source}")
     assert event.policy is not None
     entry = Entry(
@@ -69,10 +69,24 @@ def receive(state: State, event: CommandReceived) -> Decision:
 
 
 def _first_of(state: State, command_id: str) -> Entry | None:
-    """The command that holds an id; a rejected one never ran and does not hold it."""
+    """The command that holds an id."""
     holder = state.holder(command_id)
-    first = state.entry(holder.key, holder.offset) if holder else None
-    return None if first is None or first.status is Status.REJECTED else first
+    return _with_run(state, state.entry(holder.key, holder.offset)) if holder else None
+
+
+def _round_before(state: State, key: bytes | None, reopens: Reopens | None) -> Entry | None:
+    """The round after which a record comes, without those that were rejected."""
+    return None if reopens is None else _with_run(state, state.entry(key, reopens.source.offset))
+
+
+def _with_run(state: State, last: Entry | None) -> Entry | None:
+    """Of a command's rounds, the last that has come to a run, or still may.
+
+    One that was rejected before does not count: where there is no other, the id is free again.
+    """
+    while last is not None and last.status is Status.REJECTED and last.attempt == last.refused:
+        last = state.entry(last.key, last.reopens.source.offset) if last.reopens is not None else None
+    return last
 
 
 def _holder(entry: Entry) -> Holder:
@@ -159,6 +173,7 @@ def _holds_its_id(state: State, known: Entry) -> bool:
     holder = state.holder(known.id)
     if holder is None or holder == _holder(known):
         return True
-    if known.reopens is not None and holder.offset == known.reopens.source.offset:
-        return known.status is not Status.REJECTED  # the crash kept it from being taken over
-    return known.status is not Status.REJECTED and _first_of(state, known.id) is None
+    if known.status is Status.REJECTED:
+        return False
+    first = _first_of(state, known.id)
+    return first is None or first == _round_before(state, known.key, known.reopens)

@@ -193,6 +193,15 @@ def test_a_command_that_airflow_refused_does_not_hold_its_id(table):
     assert outcomes(table.fold(received(1, id="x")))[0].status is Status.ACCEPTED
 
 
+def test_a_command_whose_last_attempt_airflow_refused_holds_its_id(table):
+    """An attempt before has run."""
+    table.fold(received(0, id="x", policy=policy(max_attempts=2)))
+    table.folds(observed(triggered(table.entry())), observed(run_ended(table.entry(), RunState.FAILED)))
+    table.fold(observed(refused(table.entry())))
+    assert table.entry().status is Status.REJECTED
+    assert outcomes(table.fold(received(1, id="x")))[0].duplicate_of == "commands-0-0"
+
+
 def test_an_id_row_without_its_entry_holds_nothing(table):
     """The entry's retention has ended."""
     table.fold(received(0, id="x"))

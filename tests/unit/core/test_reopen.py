@@ -7,7 +7,7 @@ import pytest
 from streamapp.core.effects import Identity, Reopened
 from streamapp.core.model import Holder, Original, Reason, Reopens, RunState, Status
 from streamapp.core.prune import expired
-from tests.support.builders import AT, SECOND, observed, received, rejection, run_ended, source, triggered
+from tests.support.builders import AT, SECOND, observed, received, refused, rejection, run_ended, source, triggered
 from tests.support.memory import Table, letters, outcomes, tracked
 
 ROUND_1 = Reopens(source(0), 1)
@@ -91,6 +91,43 @@ def test_a_record_that_is_rejected_again_can_be_redriven_again():
     assert [letter.id for letter in letters(decision)] == ["commands-0-5-2"]
     table.fold(redriven(6, Reopens(source(5), 2)))
     assert (table.entry(6).id, table.entry(6).round) == ("commands-0-0", 3)
+
+
+@pytest.mark.parametrize("kept", range(4))
+def test_a_command_that_has_run_and_whose_redrive_is_rejected_can_be_redriven_again(table, kept):
+    """Its route was taken out for a while, say."""
+    table.fold(replace(received(5, content=rejection(Reason.UNKNOWN_ROUTE, id="commands-0-5")), reopens=ROUND_1))
+    assert (table.entry(5).status, table.entry(5).id, table.entry(5).round) == (Status.REJECTED, "c0", 2)
+    again = redriven(6, Reopens(source(5), 2))
+    table.fold(again, keep=kept)
+    successor = table.again()
+    successor.fold(again)
+    assert (successor.entry(6).status, successor.entry(6).id, successor.entry(6).round) == (Status.ACCEPTED, "c0", 3)
+    assert successor.partition.holder("c0") == Holder(b"k", 6)
+
+
+def test_a_command_that_has_run_holds_its_id_although_its_redrive_is_refused(table):
+    table.fold(redriven())
+    run(table, 1)
+    run(table, 2)
+    table.fold(observed(refused(table.entry(5))))
+    assert table.entry(5).status is Status.REJECTED
+    table.fold(received(6, id="c0"))
+    assert (table.entry(6).status, table.entry(6).duplicate_of) == (Status.DUPLICATE, "commands-0-0")
+    table.fold(redriven(7, Reopens(source(5), 2)))
+    assert (table.entry(7).status, table.entry(7).round) == (Status.ACCEPTED, 3)
+
+
+def test_a_record_read_again_does_not_take_its_id_back_from_a_round_that_was_refused(table):
+    """Else the round after that one would be taken for a duplicate."""
+    table.fold(redriven())
+    run(table, 1)
+    run(table, 2)
+    table.fold(observed(refused(table.entry(5))))
+    successor = table.again()
+    successor.folds(received(0), redriven())
+    successor.fold(redriven(6, Reopens(source(5), 2)))
+    assert (successor.entry(6).status, successor.entry(6).round) == (Status.ACCEPTED, 3)
 
 
 def test_an_id_that_another_command_has_taken_meanwhile_is_its():
