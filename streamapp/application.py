@@ -259,6 +259,7 @@ def _new_parts(
         dag_missing_grace=settings.dag_missing_grace,
         lease=settings.session_timeout,
         request_timeout=settings.airflow_timeout,
+        outages=lambda: guard.breaker.opened,
     )
     tracker = Tracker(ready, runs, trigger)
 

@@ -56,6 +56,8 @@ class _Memory:
     tries: int = 0
     missing_since: float | None = None
     """When Airflow first said that it has no such DAG, on the monotonic clock."""
+    outages: int = 0
+    """How many there had been then."""
     existed: bool = False
     """Airflow said that the run exists, then that it doesn't: it is never asked for again."""
     doubtful_until: float = 0.0
@@ -74,6 +76,7 @@ class Trigger:
             deploy Airflow has not parsed it yet.
         lease: How long a worker that has lost its partitions may still send requests.
         request_timeout: How long an answer of Airflow is waited for.
+        outages: How often Airflow was found to be down so far. Nothing is tried meanwhile.
     """
 
     def __init__(
@@ -85,11 +88,13 @@ class Trigger:
         dag_missing_grace: timedelta,
         lease: timedelta,
         request_timeout: timedelta,
+        outages: Callable[[], int] = lambda: 0,
     ) -> None:
         self.airflow = airflow
         self.clock = clock
         self.app_id = app_id
         self.dag_missing_grace = dag_missing_grace
+        self.outages = outages
         doubt = max(DOUBT, request_timeout)
         self.doubt = doubt.total_seconds()
         self.takeover_doubt = (lease + doubt).total_seconds()
@@ -140,6 +145,7 @@ class _Try:
         self._clock = trigger.clock
         self._doubt_seconds = trigger.doubt
         self._grace = trigger.dag_missing_grace
+        self._outages = trigger.outages
         self._entry = entry
         self._memory = memory
         self._dag_id = entry.policy.dag_id
@@ -265,10 +271,10 @@ class _Try:
         return same and any(theirs.get(name) != self._mark[name] for name in position)
 
     async def _dag_missing(self, detail: str) -> Outcome | Postponed:
-        now = self._clock.monotonic()
-        if self._memory.missing_since is None:
-            self._memory.missing_since = now
-        left = self._grace - timedelta(seconds=now - self._memory.missing_since)
+        now, memory, outages = self._clock.monotonic(), self._memory, self._outages()
+        if memory.missing_since is None or memory.outages != outages:
+            memory.missing_since, memory.outages = now, outages
+        left = self._grace - timedelta(seconds=now - memory.missing_since)
         if left <= timedelta():
             return await self._refused(Reason.DAG_NOT_FOUND, detail)
         return Postponed(min(self._delay(), left), detail)

@@ -151,6 +151,7 @@ class Worker:
             dag_missing_grace=DAG_MISSING_GRACE,
             lease=timedelta(milliseconds=SESSION_MS),
             request_timeout=AIRFLOW_TIMEOUT,
+            outages=lambda: guard.breaker.opened,
         )
         tracker = NotedTracker(ready, runs, trigger)
         tracker.known = world.known_runs

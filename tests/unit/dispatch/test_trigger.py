@@ -5,6 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from streamapp.airflow.breaker import Breaker
+from streamapp.airflow.guard import Guard
+from streamapp.airflow.limit import Limit
 from streamapp.airflow.port import Dag, DagMissing, DagRunState, Exists, Refused, TurnedAway, Uncertain
 from streamapp.core.model import Entry, Outcome, Paused, Policy, Reason, RunState, Source, Status, Timings
 from streamapp.core.run_id import params_digest
@@ -239,6 +242,22 @@ async def test_the_grace_starts_anew_when_airflow_was_away(trigger, airflow, ent
     for _ in range(3):
         assert isinstance(await trigger.run(entry), Postponed)
         clock.advance(GRACE)
+
+
+async def test_the_grace_starts_anew_after_an_outage_in_which_nothing_was_tried(trigger, airflow, entry, clock):
+    """The deploy that has taken the DAG away may have ended Airflow for a while, too."""
+    airflow.answers = [DagMissing("not found")] * 20
+    guard = Guard(airflow, Limit(1, clock), Breaker(), clock)
+    trigger.outages = lambda: guard.breaker.opened
+    first = await trigger.run(entry)
+    assert isinstance(first, Postponed)
+    for _ in range(3):
+        guard.note_failure("lists", "no connection")
+    guard.breaker.is_not_well("no connection")
+    clock.advance(2 * GRACE)
+    assert await trigger.run(entry) == replace(first, delay=2 * SECOND)
+    clock.advance(GRACE)
+    assert (await trigger.run(entry)).reason is Reason.DAG_NOT_FOUND
 
 
 async def test_what_is_withdrawn_is_postponed_and_runs_when_it_is_due(trigger, airflow, entry):
