@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from itertools import islice, takewhile
 
 from sortedcontainers import SortedDict
 
@@ -24,6 +25,10 @@ from streamapp.dispatch.turns import Turns
 
 OVERDUE_AGAIN_AFTER = timedelta(seconds=10)
 """A passed deadline that led to nothing is told again: the clock of the worker that folds it may be behind."""
+
+AT_ONCE = 100
+"""Notes that are woken, told or set aside in one go: a hundred thousand may be due at the same moment, and heartbeats
+have to go on."""
 
 
 class Phase(Enum):
@@ -249,20 +254,20 @@ class Ready:
     def advance(self) -> list[Note]:
         """Let the time pass: what was to run later may run; answers the entries whose deadline has passed.
 
-        Those are answered again after a while, until they are tracked with a verdict or a run.
+        Some of each at a time. Those are answered again after a while, until they are tracked with a verdict or a run.
         """
         now = self._clock.now()
-        while self._later and self._later.peekitem(0)[0][0] <= now:
-            note = self._later.peekitem(0)[1]
+        due = _due(self._later, now)
+        for note in due:
             self._wake_up(note)
             self._enqueue(note)
+        if due:
             self._wake()
-        overdue: list[Note] = []
-        while self._deadlines and self._deadlines.peekitem(0)[0][0] <= now:
-            note = self._deadlines.popitem(0)[1]
+        overdue = _due(self._deadlines, now)
+        for note in overdue:
             self._set_aside(note)
+            del self._deadlines[note.told_at, note.place]
             self._tell_at(note, now + OVERDUE_AGAIN_AFTER)
-            overdue.append(note)
         return overdue
 
     # Inside
@@ -365,9 +370,11 @@ class Ready:
                 self._turns.look_again(note.dag_id)
 
     def _open_dag(self) -> str | None:
-        while (dag := self._turns.first) is not None:
+        overdue = 0
+        while overdue < AT_ONCE and (dag := self._turns.first) is not None:
             head = self._queues[dag].head
             if self._overdue(head):
+                overdue += 1
                 self._set_aside(head)
             elif head.ending or self._outstanding[dag] < self._cap(head):
                 return dag
@@ -389,6 +396,11 @@ class Ready:
     def _share_of(self, cap: int) -> int:
         owned, total = self._share
         return max(1, cap * owned // total)
+
+
+def _due(notes: SortedDict[tuple[datetime, Place], Note], now: datetime) -> list[Note]:
+    """Those whose time has come, the earliest first."""
+    return [note for _, note in islice(takewhile(lambda item: item[0][0] <= now, notes.items()), AT_ONCE)]
 
 
 def _add_to(counter: Counter[str], dag_id: str, by: int) -> None:

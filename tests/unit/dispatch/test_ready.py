@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from streamapp.core.model import Status, Timings
-from streamapp.dispatch.ready import OVERDUE_AGAIN_AFTER, DagFigures, Phase, Ready
+from streamapp.dispatch.ready import AT_ONCE, OVERDUE_AGAIN_AFTER, DagFigures, Phase, Ready
 from tests.support.builders import entry, policy
 from tests.support.manual_clock import START, ManualClock
 
@@ -358,6 +358,45 @@ def test_a_deadline_ends_with_a_run_or_a_verdict(ready, now):
     ready.track(now(at(0, deadline=START + SECOND)))
     ready.clock.advance(2 * SECOND)
     assert ready.advance() == []
+
+
+def test_many_that_come_due_at_once_are_woken_a_few_at_a_time(ready):
+    """Else the event loop would stand still for so long that the worker loses its partitions, and the next one, too."""
+    many = 3 * AT_ONCE
+    for offset in range(many):
+        ready.track(at(offset, not_before=START + SECOND))
+    ready.clock.advance(SECOND)
+    for woken in range(AT_ONCE, many + 1, AT_ONCE):
+        ready.advance()
+        assert (ready.figures["queued"], ready.later) == (woken, many - woken)
+    assert ready.offsets() == list(range(16))  # as many as there is room for
+
+
+@pytest.mark.parametrize("not_before", [START, START + timedelta(hours=1)])
+def test_many_deadlines_that_pass_at_once_are_told_a_few_at_a_time_the_first_ones_first(ready, not_before):
+    many = 3 * AT_ONCE
+    for offset in range(many):
+        ready.track(at(offset, not_before=not_before, deadline=START + SECOND))
+    ready.clock.advance(SECOND)
+    told = [[note.source.offset for note in ready.advance()] for _ in range(4)]
+    assert [len(some) for some in told] == [AT_ONCE] * 3 + [0]
+    assert [offset for some in told for offset in some] == list(range(many))
+    ready.clock.advance(OVERDUE_AGAIN_AFTER)
+    assert len(ready.advance()) == AT_ONCE
+
+
+def test_many_that_are_overdue_are_set_aside_a_few_at_a_time_and_what_is_behind_them_starts(ready):
+    many = 3 * AT_ONCE
+    for offset in range(many):
+        ready.track(at(offset, deadline=START + SECOND))
+    ready.track(at(many))
+    ready.clock.advance(SECOND)
+    looks = 0
+    while not ready.takeable:
+        looks += 1
+        assert ready.figures["queued"] == many + 1 - looks * AT_ONCE
+    assert looks == 3
+    assert ready.offsets() == [many]
 
 
 def test_deadlines_and_times_leave_nothing_behind(ready):
