@@ -5,6 +5,7 @@ A run's id follows from the command, so asking twice gives one run; what an answ
 
 import json
 import logging
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,9 @@ MAX_DELAY = timedelta(seconds=30)
 DOUBT = timedelta(seconds=30)
 """How long, at least, a request without an answer may still create its run: an overloaded server works through its
 queue. As long as a request may take if that is longer: whoever allows so much has an Airflow that needs it."""
+
+_PLACE = re.compile(r"[\w.-]{1,249}-[0-9]{1,10}-[0-9]{1,19}", re.ASCII)
+"""A record's: a person may write anything into a run's conf, and what is no place can't be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +258,8 @@ class _Try:
         theirs = run.conf.get("_command")
         if theirs == self._mark:
             return self._triggered(run, adopted=True)
-        if isinstance(theirs, Mapping) and self._same_command(theirs):
-            first = f"{theirs.get('topic')}-{theirs.get('partition')}-{theirs.get('offset')}"
+        first = self._first_of(theirs) if isinstance(theirs, Mapping) else None
+        if first is not None:
             return self._ended(
                 RunState.DUPLICATE, detail=f"the run {self._run_id} was made for {first}", duplicate_of=first
             )
@@ -265,10 +269,14 @@ class _Try:
             f"the run {self._run_id} exists and was not made for this command",
         )
 
-    def _same_command(self, theirs: Mapping[str, Any]) -> bool:
+    def _first_of(self, theirs: Mapping[str, Any]) -> str | None:
+        """The record of the same command that a run was made for; None where it was made for anything else."""
         same = all(theirs.get(name) == self._mark[name] for name in ("app_id", "id", "digest"))
         position = ("topic", "partition", "offset", "timestamp")
-        return same and any(theirs.get(name) != self._mark[name] for name in position)
+        if not same or all(theirs.get(name) == self._mark[name] for name in position):
+            return None
+        first = f"{theirs.get('topic')}-{theirs.get('partition')}-{theirs.get('offset')}"
+        return first if _PLACE.fullmatch(first) else None
 
     async def _dag_missing(self, detail: str) -> Outcome | Postponed:
         now, memory, outages = self._clock.monotonic(), self._memory, self._outages()

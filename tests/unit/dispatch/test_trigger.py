@@ -12,6 +12,7 @@ from streamapp.airflow.port import Dag, DagMissing, DagRunState, Exists, Refused
 from streamapp.core.model import Entry, Outcome, Paused, Policy, Reason, RunState, Source, Status, Timings
 from streamapp.core.run_id import params_digest
 from streamapp.dispatch.trigger import DOUBT, MAX_DELAY, Postponed, Trigger
+from streamapp.wire.outcomes import OutcomeCodec
 from tests.support.manual_clock import START, ManualClock
 from tests.support.memory_airflow import MemoryAirflow
 
@@ -147,6 +148,9 @@ async def test_the_same_command_from_another_position_is_a_duplicate(trigger, ai
         {"_command": {"app_id": "other", "offset": 1}},
         {"_command": {"round": 2}},
         {"_command": {"correlation_id": "other"}},
+        {"_command": {"topic": "x" * 300}},
+        {"_command": {"topic": "\ud800"}},
+        {"_command": {"offset": 10**300}},
     ],
 )
 async def test_any_other_run_of_our_id_is_a_conflict(trigger, airflow, entry, conf):
@@ -158,6 +162,9 @@ async def test_any_other_run_of_our_id_is_a_conflict(trigger, airflow, entry, co
     assert (outcome.status, outcome.result) == (Status.RUN_ENDED, RunState.NOT_CREATED)
     assert outcome.reason is Reason.RUN_ID_CONFLICT
     assert RUN_ID in outcome.detail
+    codec = OutcomeCodec(None, "results")
+    said = codec.encode(outcome)
+    assert await codec.decode(said.key, said.value) is not None, "what can't be told holds the key for ever"
 
 
 async def test_a_refusal_ends_the_attempt(trigger, airflow, entry):
