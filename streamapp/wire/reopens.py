@@ -10,7 +10,8 @@ from streamapp.wire.outgoing import Outgoing
 MAX_REPLAY_ID_LENGTH = 200
 REPLAY_ID_FORM = f"1 to {MAX_REPLAY_ID_LENGTH} letters, digits or any of . _ : ~ + -"
 
-_ROUND = re.compile(r"(.+)-([0-9]{1,10})-([0-9]{1,19})-([1-9][0-9]{0,9})", re.DOTALL)
+_ROUND = re.compile(r"(.+)-([0-9]{1,10})-([0-9]{1,19})-([1-9][0-9]{0,8})", re.DOTALL)
+"""The number of a round has nine digits at most: an outcome has to hold the next one, in 31 bits."""
 _REPLAY_ID = re.compile(r"[\w.:~+-]+", re.ASCII)
 
 

@@ -4,7 +4,9 @@ import pytest
 
 from streamapp.core.errors import Unprocessable
 from streamapp.core.model import Original, Reason, Reopens, Source
+from streamapp.wire.outcomes import OutcomeCodec
 from streamapp.wire.reopens import decode_reopens, reopening
+from tests.support.builders import entry, triggered
 
 BEFORE = Source("my-commands", 3, 42)
 HERE = Source("my-commands", 3, 50)
@@ -41,6 +43,7 @@ def test_an_ordinary_record_follows_nothing():
         (b"others-3-42-1", "another topic"),
         (b"my-commands-3-50-1", "itself"),
         (b"my-commands-3-51-1", "what comes later"),
+        (b"my-commands-3-42-2147483647", "no outcome holds the round after it"),
         (None, "null"),
     ],
 )
@@ -48,6 +51,16 @@ def test_what_names_no_earlier_round_is_refused(named, why):
     with pytest.raises(Unprocessable, match="streamapp-redrive must be the dlq") as refused:
         decode_reopens(HERE, (("streamapp-redrive", named), ("streamapp-replay", b"monday")))
     assert refused.value.reason is Reason.INVALID_COMMAND, why
+
+
+async def test_what_is_seen_of_the_last_round_that_a_record_may_open_can_be_read():
+    """It would hold its key for ever."""
+    reopens = decode_reopens(HERE, (("streamapp-redrive", b"my-commands-3-42-999999999"),))
+    assert reopens is not None
+    seen = triggered(replace(entry(), round=reopens.round + 1))
+    codec = OutcomeCodec(None, "results")
+    record = codec.encode(seen)
+    assert (await codec.decode(record.key, record.value)) == seen
 
 
 @pytest.mark.parametrize("replay", [b"", b"a b", b"x" * 201, b"\xff"])
