@@ -155,6 +155,12 @@ HttpAddress = Annotated[str, AfterValidator(_address)]
 TopicName = Annotated[str, _kafka_name(_LONGEST_NAME)]
 
 
+def _memory(value: timedelta) -> timedelta:
+    if value.days > 365_000:
+        raise ValueError("must be 365000d at most: what is so long ago must still have a date")
+    return value
+
+
 def _derived(end: str) -> Callable[[dict[str, Any]], str]:
     return lambda values: f"{values.get('commands_topic', 'commands')}-{end}"
 
@@ -241,7 +247,7 @@ class Settings(BaseModel):
     """host:port (UDP) at which a worker takes hints of Airflow's plugin that a run ends; default: it takes none."""
     hint_secret: Annotated[SecretStr, AfterValidator(_header_value)] | None = None
     """What signs these hints; the plugin must have the same."""
-    retention: Duration = timedelta(days=7)
+    retention: Annotated[Duration, AfterValidator(_memory)] = timedelta(days=7)
     """How long a command that has ended is remembered: its id (a second one ends as duplicate), its history."""
     ready_limit: Annotated[int, Field(ge=1)] = 5000
     """Commands of a worker that may wait for Airflow in memory; above it no further ones are read."""

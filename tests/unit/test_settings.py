@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -160,6 +160,14 @@ def test_empty_variables_count_as_not_set() -> None:
 )
 def test_durations(text: str, seconds: float) -> None:
     assert load_settings({"STREAMAPP_RECONCILE_INTERVAL": text}).reconcile_interval == timedelta(seconds=seconds)
+
+
+def test_a_retention_beyond_all_dates_stops_the_start() -> None:
+    """It would end whatever forgets, and the worker with it, again and again."""
+    with pytest.raises(ConfigError, match="STREAMAPP_RETENTION='1000000d': must be 365000d at most"):
+        load_settings({"STREAMAPP_RETENTION": "1000000d"})
+    longest = load_settings({"STREAMAPP_RETENTION": "365000d"}).retention
+    assert datetime.now(UTC) - longest < datetime.now(UTC) + longest
 
 
 @pytest.mark.parametrize("text", ["soon", "0", "-5s", "5 parsecs", "99999999999d", "1e3s"])
