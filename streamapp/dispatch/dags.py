@@ -75,14 +75,14 @@ class Dags:
 
     async def look(self) -> None:
         """Ask about the DAG of which least is known, if that is long ago."""
-        wanted, now = sorted(self._wanted()), self._clock.monotonic()
+        wanted, now = frozenset(self._wanted()), self._clock.monotonic()
         self._looks = {
             dag_id: look
             for dag_id, look in self._looks.items()
             if dag_id in wanted or now - look.at < LOOK_AGAIN.total_seconds()
         }
-        unknown = next((dag_id for dag_id in wanted if dag_id not in self._looks), None)
-        oldest = unknown or min(wanted, key=lambda dag_id: self._looks[dag_id].at, default=None)
+        unknown = min(wanted - self._looks.keys(), default=None)
+        oldest = unknown or min(wanted, key=lambda dag_id: (self._looks[dag_id].at, dag_id), default=None)
         if oldest is None or (unknown is None and now - self._looks[oldest].at < LOOK_AGAIN.total_seconds()):
             return
         before = self._looks.get(oldest)

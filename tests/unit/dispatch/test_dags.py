@@ -74,6 +74,27 @@ async def test_they_are_looked_at_again_after_a_while_the_oldest_first(dags):
     assert dags.cap("a") == 1
 
 
+async def test_a_look_costs_as_much_for_each_dag_however_many_there_are(dags):
+    """Ten thousand of them held the worker up for a second, twice a second."""
+
+    class Name(str):
+        __slots__ = ()
+        compared = 0
+
+        def __eq__(self, other):
+            Name.compared += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    dags.want(*(Name(f"dag-{number}") for number in range(1000)))
+    for _ in range(1000):
+        await dags.look()
+    Name.compared = 0
+    await dags.look()
+    assert Name.compared <= 10 * 1000
+
+
 async def test_a_change_is_told_once(dags):
     dags.want("a")
     for paused in (False, True, True):
