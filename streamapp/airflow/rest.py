@@ -156,8 +156,10 @@ class RestApi:
         if not _DAG_ID.fullmatch(dag_id):
             return None
         answer = await self._send("GET", f"{self.root}/dags/{quote(dag_id, safe='')}")
-        # Nothing hangs on it, so any 404 will do: Airflow 2 names the DAG without quotes here.
-        return None if answer.status_code == 404 else parse_dag(document_of(answer))
+        # A proxy's 404 must not pass for an answer: the DAG would lose its cap. Airflow 2 names it without quotes here.
+        if answer.status_code == 404 and dag_id in (detail_of(answer) or ""):
+            return None
+        return parse_dag(document_of(answer))
 
     async def health(self) -> str:
         """Airflow's version, once its database is healthy and the log-in works.

@@ -111,6 +111,11 @@ async def test_a_run_without_tasks_is_looked_up_since_a_deleted_one_has_none_eit
     assert await airflow.any_task_started("probe", "r1")
 
 
+async def test_a_dag_that_airflow_2_does_not_have_is_named_without_quotes(airflow, server):
+    server.answers = [problem(404, "The DAG with dag_id: probe was not found", "DAG not found")]
+    assert await airflow.dag("probe") is None
+
+
 async def test_a_run_that_goes_while_it_is_stopped_is_asked_for_again_later(airflow, server):
     server.answers = [httpx.Response(200, json=RUN), problem(404, None, "Dag Run id r1 not found in dag probe")]
     with pytest.raises(AirflowUnavailable, match="404"):

@@ -197,6 +197,16 @@ async def test_only_airflows_own_404_says_that_there_is_no_run(airflow, server):
             await airflow.get("probe", "r1")
 
 
+async def test_only_airflows_own_404_says_that_there_is_no_dag(airflow, server):
+    """While Airflow restarts, some proxies answer 404: its DAGs keep their caps, and nobody takes it for an answer."""
+    server.answers = [detail(404, "The Dag with ID: `probe` was not found")]
+    assert await airflow.dag("probe") is None
+    for answer in (detail(404, "Not Found"), httpx.Response(404, text="404 page not found"), httpx.Response(404)):
+        server.answers = [answer]
+        with pytest.raises(AirflowUnavailable):
+            await airflow.dag("probe")
+
+
 async def test_lists_are_read_page_by_page_however_small_the_server_makes_them(airflow, server):
     pages = [[{**RUN, "dag_run_id": f"r{n}"} for n in page] for page in ((1, 2), (3, 4), (5,))]
     server.answers = [httpx.Response(200, json={"dag_runs": page, "total_entries": 5}) for page in pages]
