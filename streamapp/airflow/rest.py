@@ -44,6 +44,8 @@ _log = logging.getLogger(__name__)
 PAGE = 100
 """Rows asked for at a time: `[api] maximum_page_limit` unless an installation changes it; a lower one works too."""
 
+_RUN = re.compile(r"(?<=/dagRuns/)[^/]+")
+
 _DAG_ID = re.compile(r"(?!\.{1,2}$)[\w.-]{1,250}")
 
 
@@ -76,7 +78,8 @@ class RestApi:
         self._connection = connection
         self._credentials = credentials
         self._moved = moved
-        self._forbidden = False
+        self._forbidden: set[tuple[str, str]] = set()
+        """What Airflow refuses to this user, until it takes it: of each DAG, not of each run."""
 
     async def trigger(
         self, dag_id: str, run_id: str, conf: Mapping[str, Any], still_due: Callable[[], bool] = always
@@ -244,7 +247,8 @@ class RestApi:
 
     def _note_permission(self, method: str, answer: httpx.Response) -> None:
         forbidden = answer.status_code in {401, 403}
-        if forbidden and not self._forbidden:
+        what = method, _RUN.sub("", answer.request.url.path)
+        if forbidden and what not in self._forbidden:
             _log.warning(
                 "Airflow refuses %s %s (%s): check the log-in, and give the user a role that may read and create runs",
                 method,
@@ -252,8 +256,10 @@ class RestApi:
                 detail_of(answer) or answer.status_code,
                 extra={"action": "airflow_forbids"},
             )
-        if forbidden or answer.is_success:
-            self._forbidden = forbidden
+        if forbidden:
+            self._forbidden.add(what)
+        elif answer.is_success:  # it says nothing of other requests
+            self._forbidden.discard(what)
 
     def _runs(self, dag_id: str) -> str:
         return f"{self.root}/dags/{quote(dag_id, safe='')}/dagRuns"

@@ -180,6 +180,24 @@ async def test_a_missing_permission_does_not_renew_the_token_and_is_logged_once(
     assert [record.action for record in caplog.records] == ["airflow_forbids"]
 
 
+async def test_a_user_who_may_read_runs_but_not_create_them_is_told_of_once_for_each_dag(airflow, server, caplog):
+    """Polls go on meanwhile, and are answered; hundreds of commands may be tried again and again."""
+    caplog.set_level(logging.WARNING, "streamapp")
+    forbidden, runs = detail(403, "Forbidden"), httpx.Response(200, json={"dag_runs": [], "total_entries": 0})
+    for number in range(5):
+        for dag_id in ("probe", "other"):
+            server.answers = [forbidden, runs, forbidden]
+            await airflow.trigger(dag_id, f"r{number}", {})
+            await airflow.list_ended([dag_id], datetime(2026, 1, 2, tzinfo=UTC))
+            with pytest.raises(AirflowUnavailable):
+                await airflow.get(dag_id, f"r{number}")
+    assert [record.action for record in caplog.records] == ["airflow_forbids"] * 4
+    server.answers = [httpx.Response(200, json=RUN), forbidden]
+    await airflow.trigger("probe", "r5", {})
+    await airflow.trigger("probe", "r6", {})
+    assert len(caplog.records) == 5  # it was mended meanwhile
+
+
 async def test_a_log_in_without_an_answer_is_no_uncertain_trigger():
     def refuse(_):
         raise httpx.ReadTimeout("slow")
