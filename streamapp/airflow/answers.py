@@ -77,15 +77,17 @@ def detail_of(answer: httpx.Response) -> str | None:
     """The short text in Airflow's refusal; None when the answer isn't Airflow's."""
     try:
         detail = answer.json()["detail"]
-    except (ValueError, KeyError, TypeError):
+        if isinstance(detail, list):
+            parts = [
+                f"{'.'.join(map(str, item.get('loc', ())))}: {item.get('msg')}"
+                for item in detail
+                if isinstance(item, dict)
+            ]
+            detail = "; ".join(parts)
+        elif isinstance(detail, dict):
+            detail = detail.get("reason") or detail.get("message")
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    if isinstance(detail, list):
-        parts = [
-            f"{'.'.join(map(str, item.get('loc', ())))}: {item.get('msg')}" for item in detail if isinstance(item, dict)
-        ]
-        detail = "; ".join(parts)
-    elif isinstance(detail, dict):
-        detail = detail.get("reason") or detail.get("message")
     return None if detail is None else str(detail)[:DETAIL_LENGTH]
 
 
@@ -95,7 +97,7 @@ def is_missing(answer: httpx.Response, name: str) -> bool:
         return False
     try:
         detail = str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return False
     return f"`{name}`" in detail or f"'{name}'" in detail
 

@@ -134,6 +134,21 @@ async def test_what_is_nested_too_deeply_is_no_answer(airflow, server):
         await airflow.get("probe", "r1")
 
 
+@pytest.mark.parametrize("status", [400, 403, 404, 422, 500])
+@pytest.mark.parametrize(
+    "detail",
+    ['[{"loc": null, "msg": "no"}]', '[{"loc": 7}]', "[" * 100_000 + "]" * 100_000],
+    ids=["no place", "a number", "too deep"],
+)
+async def test_a_refusal_that_is_not_like_airflows_stops_no_worker(airflow, server, status, detail):
+    server.answers = [httpx.Response(status, content=f'{{"detail": {detail}}}')]
+    assert isinstance(await airflow.trigger("probe", "r1", {}), TurnedAway | Uncertain)
+    with pytest.raises(AirflowUnavailable):
+        await airflow.get("probe", "r1")
+    with pytest.raises(AirflowUnavailable):
+        await airflow.list_ended(["probe"], datetime(2026, 1, 2, tzinfo=UTC))
+
+
 async def test_ids_are_escaped_in_paths(airflow, server):
     server.answers = [httpx.Response(200, json=RUN)]
     await airflow.get("odd.name-é", "a+b~c:d")
