@@ -86,19 +86,22 @@ class Reconciler:
     async def _walk(self, runs: list[Run]) -> None:
         if not runs:
             return
+        met: set[tuple[str, str]] = set()
         try:
-            met = await self._meet(runs)
+            await self._meet(runs, met)
+        except AirflowUnavailable as error:  # one run with a defect, of anybody's, is enough for that
+            self._follower.note_outage(error)
+        try:
             await self._look_up([run for run in runs if run.name not in met])
             self._follower.report_ends()
         except AirflowUnavailable as error:
             self._follower.note_outage(error)
 
-    async def _meet(self, runs: list[Run]) -> set[tuple[str, str]]:
-        """Read all pages of active runs; answer whom they showed."""
+    async def _meet(self, runs: list[Run], met: set[tuple[str, str]]) -> None:
+        """Read all pages of active runs; add whom they show to `met`."""
         dags = {run.dag_id for run in runs}
         since: datetime | None = min(run.entry.timings.triggered_at or run.entry.at for run in runs) - OVERLAP
         followed = {run.name: run for run in runs}
-        met: set[tuple[str, str]] = set()
         strays: set[tuple[str, str]] = set()
         while since is not None:
             page = await self._ask(dags, since)
@@ -111,7 +114,6 @@ class Reconciler:
                     strays.add(name)
             since = _after(page.runs, since) if page.more else None
         self._suspects = frozenset(strays)
-        return met
 
     def _name(self, strays: frozenset[tuple[str, str]]) -> None:
         for dag_id, run_id in strays - self.strays:

@@ -489,6 +489,21 @@ async def test_a_run_that_cannot_be_read_keeps_no_other_waiting(world):
     assert [outcome.command_id for outcome in world.reported] == ["c3"]
 
 
+async def test_ends_are_found_although_airflow_cannot_list_runs(world):
+    """One run with a defect, whosever it is, has each list answered with 500 that it is in, and no run is like it."""
+    world.airflow.broken |= {"list_ended", "list_active"}
+    for offset in range(3):
+        world.triggered(offset)
+    world.end(0)
+    world.airflow.delete("probe", run_id(1))
+    for _ in range(2):
+        await world.tick()
+        await world.reconcile()
+        world.clock.advance(RECONCILE)
+    told = {(outcome.command_id, outcome.result) for outcome in world.reported}
+    assert told == {("c0", RunState.SUCCESS), ("c1", RunState.DELETED)}
+
+
 async def test_active_runs_are_read_page_by_page_however_many_were_made_at_once(world):
     world.airflow.page = 3
     for offset in range(5):
