@@ -171,13 +171,15 @@ class Ready:
         """Stop a key or a DAG, or let it go on; what the sink has, it has."""
         self._stops.set(partition, scope, stopped=stopped)
         if stopped:
-            queued = [note for queue in self._queues.values() for note in queue if self._must_stop(note)]
+            queued = [note for queue in self._queues.values() for note in queue if note.source.partition == partition]
             for note in queued:
-                self._leave_queue(note)
-                self._enqueue(note)
+                if self._must_stop(note):
+                    self._leave_queue(note)
+                    self._enqueue(note)
         else:
-            for note in [note for note in self._stopped.values() if not self._must_stop(note)]:
-                self._enqueue(note)
+            for note in [note for note in self._stopped.values() if note.source.partition == partition]:
+                if not self._must_stop(note):
+                    self._enqueue(note)
         self._wake()
 
     def drop(self, partitions: frozenset[int]) -> None:

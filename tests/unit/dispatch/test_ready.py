@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from streamapp.core.effects import OfDag
 from streamapp.core.model import Status, Timings
 from streamapp.dispatch.ready import AT_ONCE, OVERDUE_AGAIN_AFTER, DagFigures, Phase, Ready
 from tests.support.builders import entry, policy
@@ -242,6 +243,22 @@ def test_it_tells_the_share_of_caps(ready):
         "a": DagFigures(queued=1, outstanding=2, cap=1),
         "b": DagFigures(queued=0, outstanding=1, cap=3),
     }
+
+
+def test_a_resume_costs_what_its_partition_has(ready):
+    """It comes once for each partition."""
+    for partition in range(10):
+        ready.steer(partition, OfDag(""), stopped=True)
+        for offset in range(10):
+            ready.track(at(offset, partition=partition))
+    assert ready.figures["stopped"] == 100
+    asked = []
+    cover = ready._stops.cover
+    ready._stops.cover = lambda source, *rest: asked.append(source.partition) or cover(source, *rest)
+    for stopped in (False, True):
+        ready.steer(3, OfDag(""), stopped=stopped)
+        assert ready.figures["stopped"] == (100 if stopped else 90)
+    assert set(asked) == {3}
 
 
 # Time
