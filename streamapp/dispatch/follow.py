@@ -74,6 +74,7 @@ class Run:
     deleted: bool = False
     """Airflow did not have it for a whole reconciliation interval."""
     failures: int = 0
+    stop_failed: bool = False
     errand_at: float = 0.0
     """When to ask again for its stop, if its command has a verdict that waits for its end; or for its tasks."""
     end: DagRun | None = None
@@ -419,7 +420,9 @@ class Follower:
         try:
             await self._airflow.cancel(run.dag_id, run.run_id)
         except AirflowUnavailable as error:
-            _log.warning("run not stopped: %s", error, extra=run.ids("run_not_stopped"))
+            level = logging.DEBUG if run.stop_failed else logging.WARNING  # a missing permission must not fill the log
+            _log.log(level, "run not stopped: %s", error, extra=run.ids("run_not_stopped"))
+            run.stop_failed = True
         else:
             if run.end is None:
                 run.errand_at = now + self.reconcile_interval.total_seconds()

@@ -662,6 +662,17 @@ async def test_a_stop_that_failed_is_tried_again_after_a_while(world):
     assert [outcome.result for outcome in world.reported] == [RunState.FAILED]
 
 
+async def test_a_run_that_cannot_be_stopped_is_told_of_once(world, caplog):
+    """Airflow's user may not edit runs, say: it is tried every two seconds, for as long as the run takes."""
+    world.triggered(1, ending=Status.CANCELLED)
+    world.airflow.broken.add("cancel")
+    for _ in range(3):
+        await world.tick()
+        world.clock.advance(STOP_AGAIN)
+    assert world.airflow.count("cancel") == 3
+    assert [record.action for record in caplog.records if record.levelname == "WARNING"] == ["run_not_stopped"]
+
+
 async def test_a_stopped_run_that_somebody_clears_is_stopped_again(world):
     world.triggered(1, ending=Status.CANCELLED)
     await world.tick()
