@@ -43,6 +43,7 @@ class Order:
             and outcome.source.partition == self.partition
             and asked.command_id in {None, outcome.command_id}
             and asked.key in {None, outcome.key}
+            and asked.dag_id in {None, outcome.dag_id}
         )
 
 

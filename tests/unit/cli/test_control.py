@@ -84,3 +84,10 @@ def test_where_commands_of_a_key_are() -> None:
     at = [{"source": {"topic": "commands", "partition": number, "offset": 7}} for number in (1, 2)]
     assert partitions_in({"queue": at[:1], "history": at}) == {1, 2}
     assert partitions_in(at[1]) == {2}
+
+
+def test_an_answer_about_one_dag_is_none_about_another_that_was_named_with_it() -> None:
+    both = [Order(replace(RETRY, action=Action.PAUSE, command_id=None, dag_id=dag), 3) for dag in ("probe", "other")]
+    assert [order.answered_by(replace(APPLIED, command_id="")) for order in both] == [True, False]
+    every = Order(replace(RETRY, action=Action.PAUSE, command_id=None), 3)
+    assert every.answered_by(replace(APPLIED, command_id="", dag_id=None))
