@@ -86,17 +86,20 @@ def send(
     given["command"] = given.pop("name")
     if given["command"] is None and file is None and (topic is None or any(given.values())):
         raise click.UsageError("give --command or --file (with --topic alone, an example command is sent)")
-    drafts = run_work(_drafts(settings, given, file))
+    if file is not None and any(value is not None for value in given.values()):
+        raise click.UsageError("--file brings the commands: leave --command and its fields out")
+    lines = None if file is None else _text(file).split("\n")  # not in the event loop: nothing could interrupt it there
+    drafts = run_work(_drafts(settings, given, lines, "standard input" if file == "-" else file or ""))
     topic = topic or settings.commands_topic
     run_work(_deliver(settings, topic, drafts, PARTITIONERS[partitioner], as_json=as_json))
 
 
-async def _drafts(settings: Settings, given: dict[str, str | None], file: str | None) -> list[Draft]:
+async def _drafts(
+    settings: Settings, given: dict[str, str | None], lines: Sequence[str] | None, file: str
+) -> list[Draft]:
     maker = Drafts(settings.max_command_bytes)
-    if file is not None:
-        if any(value is not None for value in given.values()):
-            raise click.UsageError("--file brings the commands: leave --command and its fields out")
-        return await maker.read_lines(_text(file).split("\n"), "standard input" if file == "-" else file)
+    if lines is not None:
+        return await maker.read_lines(lines, file)
     if given["command"] is not None:
         return [await maker.make({"params": "{}"} | {k: v for k, v in given.items() if v is not None}, "the command")]
     say(f"no --command and no --file: sending the example command {EXAMPLE['command']}")

@@ -1,13 +1,31 @@
+import os
+import signal
+import subprocess
+import sys
 import zlib
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from click.testing import CliRunner, Result
 
 from streamapp.cli.main import main
+from streamapp.cli.running import INTERRUPTED
 from streamapp.cli.send import PARTITIONERS
 
 NO_KAFKA = "127.0.0.1:1"
+READING = """
+import sys
+from streamapp.cli.main import main
+
+class Stdin:
+    def read(self):
+        print("reading", flush=True)
+        return sys.__stdin__.read()
+
+sys.stdin = Stdin()
+main(["send", "--file", "-"])
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +74,24 @@ def test_a_file_that_is_not_text() -> None:
     done = send("--file", "binary")
     assert done.exit_code == 2
     assert "can't be read as UTF-8 text" in done.stderr
+
+
+def test_an_interruption_while_standard_input_is_read_sends_nothing() -> None:
+    call = [sys.executable, "-c", READING]
+    environ = {**os.environ, "STREAMAPP_BOOTSTRAP_SERVERS": NO_KAFKA}
+    with subprocess.Popen(call, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, env=environ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdin.write('{"command": "app.x", "params": {}}\n')
+        process.stdin.flush()
+        assert process.stdout.readline() == "reading\n"
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(10) == INTERRUPTED
+        finally:
+            process.kill()
+        assert process.stderr.read() == ""
 
 
 def test_crc32_is_the_rule_of_librdkafka() -> None:
