@@ -15,6 +15,8 @@ MAX_ROWS = 2000
 """Rows that one question may touch: some 50 ms of work."""
 MAX_BYTES = 16 * 2**20
 """Of the rows that one question may touch, whatever their number."""
+SHARE_OF_LATEST = 0.5
+"""Of both: the rest is for rows of which nothing was said lately, such as a command that has been blocked for long."""
 SLICE = 50
 """Rows that are read in one go, about a millisecond; then everybody else has a turn."""
 SLICE_BYTES = 2**20
@@ -55,7 +57,8 @@ class Reading:
         return self.all_there and self.here
 
     async def latest(self) -> AsyncIterator[tuple[Partition, Entry]]:
-        """The commands of which something was said last, the newest first."""
+        """The commands of which something was said last, the newest first; those left out stand in the table."""
+        rest = 1 - SHARE_OF_LATEST
         ours = {partition.number: partition for partition in self.partitions}
         for number, place in enumerate(self.worker.outcomes.latest(), start=1):
             partition = ours.get(place.partition)
@@ -64,6 +67,8 @@ class Reading:
                 if self._spent(entry):
                     return
                 yield partition, entry
+                if self.rows_left <= rest * MAX_ROWS or self.bytes_left <= rest * MAX_BYTES:
+                    return
             if number % SLICE == 0 and not await self.give_way():
                 return
 

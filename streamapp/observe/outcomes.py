@@ -9,7 +9,7 @@ from streamapp.core.effects import Bury, Emit
 from streamapp.core.model import Outcome, Status
 
 REMEMBERED = 2000
-"""Commands; as many as the console looks at for one page."""
+"""Commands; more than the console looks at for one page, since some are others' by now."""
 
 
 @dataclass(frozen=True, slots=True)

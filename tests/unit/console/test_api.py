@@ -357,6 +357,16 @@ async def test_a_list_touches_a_bounded_number_of_rows(bench):
     assert bench.ledger.reads < 3000
 
 
+@pytest.mark.parametrize("query", ["status=blocked", "status=accepted&status=blocked", "dag=stuck"])
+async def test_a_command_that_was_blocked_long_ago_is_found_behind_thousands_that_have_ended_since(bench, query):
+    for offset in range(1, 2101):
+        bench.fold(received(offset, key=b"%d" % offset, content=rejection(Reason.INVALID_PARAMS, id=f"c{offset}")))
+    bench.store(entry(0, key=b"zzz", status=Status.BLOCKED, policy=policy(dag_id="stuck")))
+    bench.ledger.reads = 0
+    assert ids((await bench.get(f"/api/v1/commands?{query}"))["commands"]) == ["c0"]
+    assert bench.ledger.reads < 3000
+
+
 async def test_large_records_bound_a_list_too(bench):
     large = Original(b"x" * 2**20)
     bench.store(*(entry(offset, key=b"%d" % offset, original=large) for offset in range(30)))
