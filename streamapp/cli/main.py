@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from streamapp.cli.output import printable, say
 from streamapp.cli.running import INTERRUPTED
 from streamapp.core.errors import ConfigError, StreamappError
 
@@ -32,10 +33,10 @@ VERBS = {
 
 
 class Failed(click.ClickException):
-    """Expected trouble: one line on stderr."""
+    """Expected trouble: one line on stderr, with nothing in it that could steer a terminal, whoever wrote it."""
 
     def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(printable(" ".join(message.split())))
         self.exit_code = exit_code
 
 
@@ -67,13 +68,17 @@ class Verbs(click.Group):
             raise Failed(str(error), 2) from None
         except StreamappError as error:
             raise Failed(str(error), 1) from None
+        except click.ClickException as error:
+            if type(error) is not click.ClickException:  # wrong usage has several lines, and click's own form
+                raise
+            raise Failed(error.message, error.exit_code) from None
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
 
 
 class _ToStderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"{record.levelname.lower()}: {record.getMessage()}", err=True)
+        say(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -28,8 +28,8 @@ def print_json(value: Any) -> None:
 
 
 def say(text: str) -> None:
-    """A line for the person, on stderr."""
-    click.echo(text, err=True)
+    """A line for the person, on stderr; parts of it may be what others wrote."""
+    click.echo(printable(text), err=True)
 
 
 def printable(text: object) -> str:

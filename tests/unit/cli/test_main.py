@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from streamapp.cli.main import VERBS, main
+from tests.support.fake_worker import command_path, worker
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +80,23 @@ def test_an_id_that_is_no_text_is_wrong_usage(verb: str) -> None:
     done = run(verb, "a\udcff")
     assert done.exit_code == 2
     assert done.stderr.endswith("is not UTF-8\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["status", "x"], ["status", "\x1b]0;x\x07"], ["routes", "\x1b]0;x\x07"], ["topics"], ["history", "x"]]
+)
+def test_nothing_that_others_wrote_can_steer_a_terminal_from_an_error(arguments: list[str]) -> None:
+    said = {"error": "out of\x1b]0;order\x07"}
+    with worker({command_path(one): (503, said) for one in ("x", "\x1b]0;x\x07")}) as url:
+        environ = {
+            "STREAMAPP_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+            "STREAMAPP_X\x1b]0;\x07": "x",
+            "STREAMAPP_WORKER_URL": url,
+        }
+        done = run(*arguments, **environ)
+    assert done.exit_code == 1
+    assert "\\x1b]0;" in done.stderr
+    assert done.stderr.replace("\n", "").isprintable()
 
 
 def test_the_version() -> None:
