@@ -66,7 +66,7 @@ def list_(*, settings: Settings, as_json: bool, chosen: Chosen, states: tuple[st
     """  # noqa: D301
     limit = chosen.limit or SHOWN
     newest = None if oldest or states else limit + 1
-    found = run_work(search(settings, chosen, newest=newest))
+    found = run_work(search(settings, chosen, newest=newest, records=False))
     letters = [one for one in found.letters if not states or one.state in states]
     if not oldest:
         letters.sort(key=lambda one: (one.letter.at, one.place), reverse=True)
@@ -92,7 +92,7 @@ def stats(*, settings: Settings, as_json: bool, chosen: Chosen) -> None:
       streamapp dead-letters stats
       streamapp dead-letters stats --since 2026-01-31T08:00:00Z --dag send_email_alert
     """  # noqa: D301
-    found = run_work(search(settings, chosen))
+    found = run_work(search(settings, chosen, records=False))
     counts: dict[str, Counter[State]] = {}
     for one in found.letters:
         counts.setdefault(one.letter.reason, Counter())[one.state] += 1
@@ -164,7 +164,7 @@ def discard(*, settings: Settings, as_json: bool, chosen: Chosen, everything: bo
     check_selection(chosen, everything=everything)
     if note is not None:
         utf8(note, "--note")
-    found = run_work(search(settings, chosen))
+    found = run_work(search(settings, chosen, records=False))
     _say_passed(settings, found)
     letters = [one for one in found.letters if one.state is State.OPEN][: chosen.limit]
     run_work(_discard(settings, letters, by, note, as_json=as_json))

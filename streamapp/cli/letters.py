@@ -1,7 +1,7 @@
 """Reads: the dead-letter topic; commands and results for what became of the letters. Writes: nothing."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -13,7 +13,7 @@ from streamapp.cli.scan import Topic
 from streamapp.cli.values import Shown, Values
 from streamapp.core.errors import Unprocessable
 from streamapp.core.key import show_key
-from streamapp.core.model import DeadLetter, Reopens, Source
+from streamapp.core.model import DeadLetter, Original, Reopens, Source
 from streamapp.settings import Settings
 from streamapp.wire.dead_letter import decode_dead_letter
 from streamapp.wire.discards import Discard, decode_discard
@@ -41,6 +41,7 @@ class Letter:
     place: Place
     """Of the letter, on its own topic."""
     shown: Shown
+    """Of letters that were not named, the command's name alone."""
     told: Told | None = None
     """What the outcomes say of its command; None: nothing any more."""
     follower: tuple[Follower, Followed] | None = None
@@ -117,7 +118,9 @@ class _Raw:
     shown: Shown
 
 
-async def search(settings: Settings, chosen: Chosen, *, blocked: bool = False, newest: int | None = None) -> Search:
+async def search(
+    settings: Settings, chosen: Chosen, *, blocked: bool = False, newest: int | None = None, records: bool = True
+) -> Search:
     """Look for dead letters, and for what became of each.
 
     Args:
@@ -125,14 +128,14 @@ async def search(settings: Settings, chosen: Chosen, *, blocked: bool = False, n
         chosen: Which; its limit is the caller's business.
         blocked: Note also what the outcomes say of commands that have not ended.
         newest: Look at no more than the newest so many, where that is known before their commands are.
+        records: Keep the records' values and headers: of many letters they may be more than fits into memory.
 
     Raises:
         Unavailable: Kafka or the registry does not answer.
     """
     found = Search([], Rounds(settings.commands_topic), {})
-    raw, discards = await _letters(settings, chosen, found)
-    if newest is not None and chosen.dag is None and chosen.command is None:
-        raw = sorted(raw, key=lambda one: one.letter.at, reverse=True)[:newest]
+    kept = newest if chosen.dag is None and chosen.command is None else None
+    raw, discards = await _letters(settings, chosen, found, kept, records=records)
     await _records(settings, raw, found)
     await _outcomes(settings, chosen, raw, found, everything=blocked)
     letters = [_known(one, found.rounds, discards) for one in raw]
@@ -141,7 +144,9 @@ async def search(settings: Settings, chosen: Chosen, *, blocked: bool = False, n
     return found
 
 
-async def _letters(settings: Settings, chosen: Chosen, found: Search) -> tuple[list[_Raw], dict[str, Discard]]:
+async def _letters(
+    settings: Settings, chosen: Chosen, found: Search, newest: int | None, *, records: bool
+) -> tuple[list[_Raw], dict[str, Discard]]:
     values = Values(registry_of(settings))
     raw: dict[str, _Raw] = {}
     discards: dict[str, Discard] = {}
@@ -165,8 +170,18 @@ async def _letters(settings: Settings, chosen: Chosen, found: Search) -> tuple[l
                 at=letter.at,
             ):
                 shown = await values.show(letter.original.value)
+                if not chosen.ids:  # of letters that nobody has named, there may be many
+                    shown = Shown(shown.wire, {"command": shown.command})
+                if not records:
+                    letter = replace(letter, original=Original(None))
                 raw[letter.id] = _Raw(letter, (record.partition, record.offset), shown)
-    return list(raw.values()), discards
+                if newest is not None and len(raw) > 2 * newest:
+                    raw = _newest(raw, newest)
+    return list((raw if newest is None else _newest(raw, newest)).values()), discards
+
+
+def _newest(raw: dict[str, _Raw], count: int) -> dict[str, _Raw]:
+    return dict(sorted(raw.items(), key=lambda item: item[1].letter.at, reverse=True)[:count])
 
 
 async def _records(settings: Settings, raw: Iterable[_Raw], found: Search) -> None:

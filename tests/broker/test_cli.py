@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from fastavro import schemaless_reader
 
 from streamapp.cli import scan
 from streamapp.cli.main import main
-from streamapp.core.model import Outcome, Source, Status
+from streamapp.core.model import DeadLetter, Original, Outcome, Reason, Source, Status
+from streamapp.wire.dead_letter import encode_dead_letter
 from streamapp.wire.outcomes import OutcomeCodec
 from tests.support.fake_airflow import FakeAirflow
 from tests.support.fake_worker import command_path, worker
@@ -463,6 +465,38 @@ def test_history_of_a_key_that_a_silent_worker_may_have_leaves_no_partition_out(
 
 def checks(done: Result) -> dict[str, dict[str, str]]:
     return {check["part"]: check for check in map(json.loads, done.stdout.splitlines())}
+
+
+@pytest.mark.parametrize("arguments", [["list", "--json"], ["list", "--state", "open"], ["stats"]])
+def test_looking_at_dead_letters_does_not_keep_all_their_records(
+    arguments: list[str], run: Run, topic: str, kafka: Kafka
+) -> None:
+    producer = Producer(kafka.client)
+    producer.produce(topic, b"{}", partition=1)
+    params = json.dumps({"text": "x" * 100_000})
+    value = json.dumps({"command": "app.probe", "params": params}).encode()
+    for number in range(300):
+        at = datetime(2026, 1, 31, 8, tzinfo=UTC) + timedelta(seconds=number)
+        letter = DeadLetter(
+            source=Source(topic, 1, 0), key=b"k", original=Original(value), round=number + 1,
+            reason=Reason.RUN_FAILED, detail="", at=at,
+        )  # fmt: skip
+        record = encode_dead_letter(letter)
+        producer.produce(f"{topic}-dead-letters", record.value, record.key, headers=record.headers, partition=1)
+    assert producer.flush(30) == 0
+    tracemalloc.start()
+    try:
+        done = run("dead-letters", *arguments)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("run_failed") == (1 if arguments == ["stats"] else 100)
+    if arguments[0] == "list":
+        assert f"{topic}-1-0-300" in done.stdout.splitlines()["--json" not in arguments]
+        assert f"{topic}-1-0-200" not in done.stdout
+        assert "there are more than 100" in done.stderr
+    assert peak < 15_000_000, "30 MB of records"
 
 
 def test_doctor_finds_everything_well(run: Run, topic: str, kafka: Kafka, registry: Registry) -> None:
