@@ -113,6 +113,7 @@ def _send(sent: list[Sent], server: Path, file: Path, console: Console) -> None:
 
 def _follow(sent: list[Sent], server: Path, console: Console) -> None:
     by_id = {one.id: one for one in sent}
+    ended: list[Sent] = []
     with console.status("") as status:
         for outcome in _outcomes(list(by_id), server):
             by_id[outcome["command_id"]].outcome = outcome

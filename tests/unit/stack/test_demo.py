@@ -1,7 +1,12 @@
 """What the demo makes of the outcomes."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+from rich.console import Console
+
+from stack import demo
+from stack.config import StackError
 from stack.demo import Sent, overlaps, problems
 
 
@@ -28,3 +33,9 @@ def test_runs_of_one_key_must_not_overlap() -> None:
     assert overlaps([one, two]) == ["b started before a had ended"]
     assert overlaps([one, sent("c", "other", at(4), at(6))]) == []
     assert overlaps([one, sent("d", "k", at(5), at(6))]) == []
+
+
+def test_a_stack_that_says_nothing_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(demo, "STREAMAPP", "false")  # a `tail` that ends without an outcome
+    with pytest.raises(StackError, match=r"these have not ended: a \(not seen\); `make logs` tells more"):
+        demo._follow([Sent("a", "app.probe", "k", {})], tmp_path, Console(quiet=True))
