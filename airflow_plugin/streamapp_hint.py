@@ -86,7 +86,7 @@ class Sender:
                     for family, where in addresses:
                         with socket.socket(family, socket.SOCK_DGRAM) as out:
                             out.sendto(datagram, where)
-                except OSError as error:
+                except (OSError, ValueError) as error:  # a ValueError for what can't be the name of a host
                     log.debug("streamapp's hint to %s:%s was not sent: %s", host, port, error)
 
 

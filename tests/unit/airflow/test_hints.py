@@ -46,6 +46,15 @@ async def worker():
     await asyncio.sleep(0)
 
 
+async def test_a_target_that_can_be_no_host_keeps_no_hint_from_the_others(plugin, worker, monkeypatch):
+    monkeypatch.setenv("STREAMAPP_HINT_TARGETS", f"worker-1..svc:6065,{HOST}:{worker.port}")
+    monkeypatch.setenv("STREAMAPP_HINT_SECRET", SECRET)
+    listener = plugin.from_environment()
+    for count in (1, 2):
+        listener.on_dag_run_success(RUN)
+        await until(lambda count=count: len(worker.hints) >= count, within_seconds=10)
+
+
 async def test_a_run_that_ends_is_told_to_every_target(plugin, worker, monkeypatch):
     monkeypatch.setenv("STREAMAPP_HINT_TARGETS", f"127.0.0.1:1, {HOST}:{worker.port},localhost:{worker.port}")
     monkeypatch.setenv("STREAMAPP_HINT_SECRET", SECRET)
