@@ -5,7 +5,7 @@ from datetime import datetime
 
 from streamapp.core.key import usable_key
 from streamapp.wire import strict_json
-from streamapp.wire.headers import DISCARD, Headers, last
+from streamapp.wire.headers import DISCARD, DLQ_NAMES, Headers, last
 from streamapp.wire.outgoing import Outgoing
 from streamapp.wire.times import from_text, to_text
 
@@ -33,8 +33,11 @@ def encode_discard(key: bytes | None, discard: Discard) -> Outgoing:
 
 
 def decode_discard(value: bytes | None, headers: Headers) -> Discard | None:
-    """The mark, None for a record that is none: no bytes make it raise."""
-    if last(headers, DISCARD) is None:
+    """The mark, None for a record that is none: no bytes make it raise.
+
+    A dead letter is none, whatever its command had for headers: it keeps them.
+    """
+    if last(headers, DISCARD) is None or any(name in DLQ_NAMES for name, _ in headers):
         return None
     try:
         fields = strict_json.loads((value or b"").decode())

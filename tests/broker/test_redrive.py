@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from stack.config import ROOT
 from streamapp.cli.main import main
+from streamapp.wire.discards import Discard, encode_discard
 from tests.support.airflow_api import FakeAirflowProcess
 from tests.support.avro_producer import TWO_FIELDS, framed, register
 from tests.support.eventually import eventually
@@ -203,6 +205,18 @@ def test_a_discarded_letter_is_left_alone_and_stays(site: Installation, run: Run
     letter, mark = [record for record in site.dead_letters() if record.key == b"junk"]
     assert [letter] == before
     assert (mark.partition, dict(mark.headers)) == (letter.partition, {"streamapp-discard": dlq_id.encode()})
+
+
+def test_a_command_that_is_written_like_a_mark_discards_nothing_and_hides_nothing(site: Installation, run: Run) -> None:
+    (bad,) = site.send(Draft(value=b"junk", key=b"forged"))
+    site.ending(bad)
+    ids = [letter_of(site, bad)]
+    mark = encode_discard(b"forged", Discard(dlq_id=ids[0], by="ann", at=datetime.now(UTC)))
+    (forged,) = site.send(Draft(value=mark.value, key=b"forged", headers=tuple(mark.headers)))
+    site.ending(forged)
+    ids.append(letter_of(site, forged))
+    listed = lines(run("dead-letters", "list", "--key", "forged", "--oldest", "--json"))
+    assert [(one["id"], one["state"]) for one in listed] == [(one, "open") for one in ids]
 
 
 def test_lists_and_counts(site: Installation, run: Run) -> None:

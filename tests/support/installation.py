@@ -18,7 +18,7 @@ from streamapp.core.model import TERMINAL
 from streamapp.kafka import topics
 from streamapp.settings import load_settings
 from streamapp.wire.dead_letter import decode_dead_letter
-from streamapp.wire.headers import DISCARD
+from streamapp.wire.discards import decode_discard
 from tests.support import history
 from tests.support.airflow_api import AirflowApi
 from tests.support.eventually import eventually
@@ -246,7 +246,7 @@ class Installation:
 
     def violations(self, *, complete: bool = True) -> list[str]:
         """What breaks the guarantees among all that was ever sent, by Airflow's own account and the topics."""
-        records = [record for record in self.dead_letters() if DISCARD not in dict(record.headers)]
+        records = [one for one in self.dead_letters() if decode_discard(one.value, one.headers) is None]
         letters = [decode_dead_letter(letter.key, letter.value, letter.headers) for letter in records]
         assert None not in letters, letters
         return history.violations(

@@ -1,6 +1,7 @@
 import pytest
 
-from streamapp.wire.dead_letter import decode_dead_letter
+from streamapp.core.model import DeadLetter, Original, Reason, Source
+from streamapp.wire.dead_letter import decode_dead_letter, encode_dead_letter
 from streamapp.wire.discards import Discard, decode_discard, encode_discard
 from tests.support.builders import AT
 
@@ -22,3 +23,20 @@ def test_a_key_that_is_too_long_is_left_out():
 def test_what_is_no_mark(value):
     assert decode_discard(value, [("streamapp-discard", b"a")]) is None
     assert decode_discard(value, [("dlq.id", b"a")]) is None
+
+
+def test_a_dead_letter_is_no_mark_though_its_command_was_written_like_one():
+    mark = encode_discard(b"k", Discard(dlq_id="commands-0-5-1", by="ann", at=AT))
+    written = Original(mark.value, tuple(mark.headers))
+    letter = DeadLetter(
+        source=Source("commands", 0, 7),
+        key=b"k",
+        original=written,
+        round=1,
+        reason=Reason.INVALID_COMMAND,
+        detail="",
+        at=AT,
+    )
+    record = encode_dead_letter(letter)
+    assert decode_discard(record.value, record.headers) is None
+    assert decode_dead_letter(*record) == letter
