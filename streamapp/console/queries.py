@@ -166,6 +166,8 @@ async def _active(reading: Reading, partition: Partition, key: bytes) -> AsyncIt
     while more and count <= QUEUE and await reading.give_way():
         slice_, more = read(partition, seek, lambda name: isinstance(name, Queued) and name.key == key)
         for name, entry in slice_:
+            if reading.spent(entry):
+                return
             seek = rows.row_key(name) + b"\0"
             now = partition.safe_entry(key, entry.source.offset)
             if now is not None and not now.status.terminal:

@@ -64,7 +64,7 @@ class Reading:
             partition = ours.get(place.partition)
             entry = partition.safe_entry(place.key, place.offset) if partition else None
             if partition is not None and entry is not None:
-                if self._spent(entry):
+                if self.spent(entry):
                     return
                 yield partition, entry
                 if self.rows_left <= rest * MAX_ROWS or self.bytes_left <= rest * MAX_BYTES:
@@ -84,7 +84,7 @@ class Reading:
         while more and await self.give_way():
             slice_, more = read(partition, seek, lambda name: isinstance(name, KINDS[kind]))
             for name, entry in slice_:
-                if self._spent(entry):
+                if self.spent(entry):
                     return
                 yield entry
                 seek = rows.row_key(name) + b"\0"
@@ -100,7 +100,8 @@ class Reading:
         await self.worker.clock.sleep(timedelta(0))
         return self.here
 
-    def _spent(self, entry: Entry) -> bool:
+    def spent(self, entry: Entry) -> bool:
+        """Take a row into account; whether it is one too many."""
         self.rows_left -= 1
         self.bytes_left -= _size(entry)
         spent = self.rows_left < 0 or self.bytes_left < 0

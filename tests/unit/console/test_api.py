@@ -394,6 +394,15 @@ async def test_the_front_of_a_deep_queue(bench):
     assert bench.ledger.reads < 1200
 
 
+async def test_large_records_bound_the_front_of_a_queue(bench):
+    large = Original(b"x" * 2**20)
+    bench.store(*(entry(offset, original=large) for offset in range(100)))
+    answer = await bench.get("/api/v1/keys/k")
+    assert 10 < len(answer["queue"]) <= 16
+    assert ids(answer["queue"]) == [f"c{offset}" for offset in range(len(answer["queue"]))]
+    assert answer["queue_truncated"]
+
+
 @pytest.mark.parametrize("step", [1, 1000, 999_999_937])
 @pytest.mark.parametrize("count", [49, 50, 51, 3000])
 async def test_the_end_of_a_long_history(bench, count, step):
