@@ -143,11 +143,18 @@ def partitions_in(found: dict[str, Any]) -> set[int]:
 
 async def _answers(results: Results, orders: list[Order], wait: timedelta) -> list[Reply]:
     answers: dict[Order, Outcome] = {}
+    # There may be thousands: each outcome is compared with few of them.
+    given: dict[tuple[str | None, int, str | None], list[Order]] = {}
+    for order in orders:
+        asked = order.instruction
+        given.setdefault((asked.control_id, order.partition, asked.command_id), []).append(order)
     try:
         async with asyncio.timeout(wait.total_seconds()) as timer:
             while len(answers) < len(orders):
                 for outcome in await results.read():
-                    answers.update((order, outcome) for order in orders if order.answered_by(outcome))
+                    for command_id in (outcome.command_id, None):
+                        place = outcome.control_id, outcome.source.partition, command_id
+                        answers |= {order: outcome for order in given.get(place, ()) if order.answered_by(outcome)}
     except TimeoutError:
         if not timer.expired():
             raise

@@ -1,7 +1,10 @@
 from dataclasses import replace
+from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
+from streamapp.cli import control
 from streamapp.cli.control import Order, Reply, partition_in, partition_of_key, partitions_in
 from streamapp.core.model import Action, Instruction, Outcome, Source, Status
 from streamapp.settings import load_settings
@@ -91,3 +94,26 @@ def test_an_answer_about_one_dag_is_none_about_another_that_was_named_with_it() 
     assert [order.answered_by(replace(APPLIED, command_id="")) for order in both] == [True, False]
     every = Order(replace(RETRY, action=Action.PAUSE, command_id=None), 3)
     assert every.answered_by(replace(APPLIED, command_id="", dag_id=None))
+
+
+async def test_answers_to_thousands_of_orders_are_all_told_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"order-{number}" for number in range(3000)]
+    outcomes = [replace(APPLIED, command_id=name) for name in names]
+    hold = Order(replace(RETRY, action=Action.HOLD, command_id=None, key=b"held"), 3)
+    orders = [*(Order(replace(RETRY, command_id=name), 3) for name in names), hold]
+    outcomes.append(replace(APPLIED, command_id="", key=b"held"))
+    compared = 0
+    answered_by = Order.answered_by
+
+    def counted(order: Order, outcome: Outcome) -> bool:
+        nonlocal compared
+        compared += 1
+        return answered_by(order, outcome)
+
+    async def read() -> list[Outcome]:
+        return outcomes
+
+    monkeypatch.setattr(Order, "answered_by", counted)
+    replies = await control._answers(SimpleNamespace(read=read), orders, timedelta(seconds=30))
+    assert [reply.outcome for reply in replies] == outcomes
+    assert compared < 10_000
