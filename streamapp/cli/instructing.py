@@ -1,5 +1,6 @@
 """Reads: what is asked for. Writes: it to the control topic, and what became of it to stdout."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
@@ -61,7 +62,8 @@ def about_dags(asked: Asking, action: Action, dags: Sequence[str], *, every: boo
 def _give(asked: Asking, where: Callable[[Locator], list[Order]]) -> list[Reply]:
     async def run() -> list[Reply]:
         async with control(asked.settings) as desk:
-            orders = where(Locator(asked.settings, asked.worker, desk.partitions, asked.partition))
+            locator = Locator(asked.settings, asked.worker, desk.partitions, asked.partition)
+            orders = await asyncio.to_thread(where, locator)  # it waits for workers: Ctrl-C must come through meanwhile
             return await desk.give(orders, asked.wait) if orders else []
 
     return run_work(run())

@@ -1,12 +1,17 @@
 """The verbs that instruct: what they take, and how they tell what became of it. Nothing is sent."""
 
+import asyncio
 import json
+import threading
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from streamapp.cli import instructing
 from streamapp.cli.asking import Asking
 from streamapp.cli.control import Order, Reply
 from streamapp.cli.instructing import REFUSED, UNANSWERED, finish
@@ -81,6 +86,22 @@ def test_partitions_that_say_the_same_share_a_line(capsys):
     ]
     assert "all DAGs  given" in told(capsys, reply(None, action=Action.PAUSE), wait=None)[1].out
     assert "key k  given" in told(capsys, reply(None, action=Action.HOLD, key=b"k"), wait=None)[1].out
+
+
+def test_an_interruption_comes_through_while_workers_are_asked(monkeypatch):
+    heard = threading.Event()
+
+    @asynccontextmanager
+    async def desk(_):
+        asyncio.get_running_loop().call_later(0.05, heard.set)  # as a signal is heard: by the loop
+        yield SimpleNamespace(partitions=4)
+
+    def where(_):
+        assert heard.wait(10)
+        return []
+
+    monkeypatch.setattr(instructing, "control", desk)
+    assert instructing._give(ASKED, where) == []
 
 
 def test_json(capsys):
