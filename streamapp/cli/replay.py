@@ -188,14 +188,15 @@ async def _send(settings: Settings, steps: Sequence[Step], replay_id: str, *, as
     sent = 0
     async with Topic(settings, "commands") as topic:
         for start in range(0, len(steps), CHUNK):
-            parcels = [parcel async for parcel in _parcels(topic, steps[start : start + CHUNK])]
+            chunk = steps[start : start + CHUNK]
+            parcels = [parcel async for parcel in _parcels(topic, chunk, settings.max_command_bytes)]
             async for parcel, offset in deliver(settings, parcels, label="replaying"):
                 _tell(settings, parcel.what, as_json=as_json, replay_id=replay_id, offset=offset)
                 sent += 1
     return sent
 
 
-async def _parcels(topic: Topic, steps: Sequence[Step]) -> AsyncIterator[Parcel[Step]]:
+async def _parcels(topic: Topic, steps: Sequence[Step], max_bytes: int) -> AsyncIterator[Parcel[Step]]:
     """The records again, with the bytes of the newest round."""
     for number, group in groupby(steps, key=lambda step: step.place[0]):
         of_partition = list(group)
@@ -207,7 +208,11 @@ async def _parcels(topic: Topic, steps: Sequence[Step]) -> AsyncIterator[Parcel[
                 say(f"{step.newest.source}: Kafka does not have it any more; passed over")
                 continue
             original = Original(record.value, tuple(record.headers))
-            yield Parcel(step, topic.name, number, reopening(record.key, original, step.newest))
+            again = reopening(record.key, original, step.newest)
+            if again.size > max_bytes:
+                say(f"{step.newest.source}: it would be too large with the headers of a replay; passed over")
+                continue
+            yield Parcel(step, topic.name, number, again)
 
 
 # What is said

@@ -1,8 +1,10 @@
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 
-from streamapp.cli.replaying import Seen, Why, plan
+from streamapp.cli.replay import _parcels
+from streamapp.cli.replaying import Seen, Step, Why, plan
 from streamapp.core.model import Reason, Reopens, Status
 from streamapp.wire.outcomes import OutcomeCodec
 from tests.support.builders import source
@@ -106,3 +108,15 @@ async def test_a_command_of_a_span_takes_less_than_2_kb_of_memory():
         tracemalloc.stop()
     assert len(steps) == commands
     assert taken / commands < 2000
+
+
+async def test_what_would_be_too_large_with_the_headers_of_a_replay_is_passed_over_and_said(capsys):
+    values = {0: b"x" * 100, 1: b"x"}
+
+    async def pick(_, offsets):
+        return {offset: SimpleNamespace(key=b"k", value=values[offset], headers=()) for offset in offsets}
+
+    steps = [Step((0, offset), newest=Reopens(source(offset), 1, "monday")) for offset in values]
+    topic = SimpleNamespace(name="commands", pick=pick)
+    assert [parcel.what.place async for parcel in _parcels(topic, steps, 120)] == [(0, 1)]
+    assert capsys.readouterr().err == "commands-0-0: it would be too large with the headers of a replay; passed over\n"
