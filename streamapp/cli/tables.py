@@ -5,6 +5,7 @@ from collections import defaultdict
 import httpx
 
 from streamapp.cli.checks import Check
+from streamapp.cli.output import reason_of
 from streamapp.kafka import audit, topics
 from streamapp.settings import Settings
 
@@ -17,6 +18,7 @@ MEANWHILE: dict[int, str] = {
     httpx.codes.SERVICE_UNAVAILABLE: "its worker reads a table for somebody else just now",
 }
 AGAIN = "run the check again"
+SEE = "see the workers' /health/ready"
 MEND = "stop the worker that has it, delete its data directory, start it again: it is restored from the changelog"
 
 
@@ -32,7 +34,7 @@ async def tables_check(settings: Settings) -> list[Check]:
             part = f"table {number}"
             if number not in owners:
                 what = "no worker that answers owns it"
-                checks.append(Check(part, "problem", what, "see the workers' /health/ready"))
+                checks.append(Check(part, "problem", what, SEE))
             copies = [(part, url) for url in owners[number]] + [
                 (f"{part} of a standby", url) for url in standbys[number]
             ]
@@ -59,9 +61,12 @@ async def _copy_check(client: httpx.AsyncClient, settings: Settings, part: str, 
         answer = await client.get(f"{worker.rstrip('/')}/api/v1/tables/{number}")
     except (httpx.ReadError, httpx.RemoteProtocolError):  # the body lacks its end
         return Check(part, "problem", f"{worker} broke its answer off", AGAIN)
+    except httpx.HTTPError as error:  # any worker may be away, not only the one that was asked for all of them
+        return Check(part, "problem", f"{worker} does not answer ({reason_of(error)})", SEE)
     if answer.status_code in MEANWHILE:
         return Check(part, "problem", MEANWHILE[answer.status_code], AGAIN)
-    answer.raise_for_status()
+    if answer.status_code != httpx.codes.OK:
+        return Check(part, "problem", f"{worker} answers {answer.status_code}", SEE)
     live = audit.Snapshot.parse(answer.text)
     found = audit.compare(live, await audit.rebuild(settings, number, live.offset))
     if found.equal:

@@ -1,11 +1,13 @@
 import json
 import socket
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
-from streamapp.cli import checks
+from streamapp.cli import checks, tables
 from streamapp.cli.main import main
+from streamapp.kafka import audit
 from tests.support.fake_airflow import FakeAirflow
 from tests.support.fake_worker import worker
 
@@ -53,6 +55,25 @@ def test_an_answer_that_makes_no_sense_is_a_problem_of_that_check(answer):
     assert {"settings", "kafka", "airflow login", "worker", "runs"} <= found.keys()
     assert found["runs"]["state"] == "problem"
     assert found["runs"]["what"].startswith(f"{url} gives an answer that makes no sense (")
+
+
+def test_a_worker_that_is_away_hides_no_other_ones_table(monkeypatch):
+    async def describe(_):
+        return {"changelog": SimpleNamespace(partitions=3)}
+
+    async def rebuild(*_):
+        return audit.Rebuilt(None)
+
+    monkeypatch.setattr(tables.topics, "describe", describe)
+    monkeypatch.setattr(tables.audit, "rebuild", rebuild)
+    answers = {"/api/v1/tables/2": (200, "-\n"), "/api/v1/tables/1": (500, {"error": "it broke"})}
+    with worker(answers) as url:
+        known = [{"worker": f"http://{AWAY}", "partitions": [0]}, {"worker": url, "partitions": [1, 2]}]
+        answers["/api/v1/workers"] = 200, {"workers": known, "silent": []}
+        found = doctor("--tables", STREAMAPP_WORKER_URL=url)
+    assert [found[f"table {number}"]["state"] for number in range(3)] == ["problem", "problem", "ok"]
+    assert found["table 0"]["what"].startswith(f"http://{AWAY} does not answer (")
+    assert found["table 1"]["what"] == f"{url} answers 500"
 
 
 def test_a_part_that_says_nothing_is_told_with_a_reason(monkeypatch):
