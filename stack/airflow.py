@@ -10,7 +10,7 @@ from stack import fetch
 from stack.config import HOST, ROOT, Config, StackError
 from stack.part import Command, Part, http_json, http_problem, locked, wait_for
 from stack.postgres import Postgres
-from stack.secret import secret
+from stack.secret import secret, write
 
 USERNAME = "admin"
 DAGS = ("probe", "send_email_alert")
@@ -35,7 +35,7 @@ class _Airflow(Part):
             version = fetch.AIRFLOW_REQUIREMENTS.read_text()
             if stamp.exists() and stamp.read_text() == version:
                 return
-            (home / "passwords.json").write_text(json.dumps({USERNAME: password(self.config)}))
+            write(home / "passwords.json", json.dumps({USERNAME: password(self.config)}))
             wait_for(Postgres(self.config), deadline_seconds=60)
             done = subprocess.run(
                 [self._program, "db", "migrate"],

@@ -8,7 +8,7 @@ from typing import ClassVar
 from stack import fetch
 from stack.config import HOST, StackError
 from stack.part import Command, Part
-from stack.secret import secret
+from stack.secret import secret, write
 
 NOBODY = 65534
 # PostgreSQL refuses to run as root: it gives up root here, yet may still reach a checkout that only root can enter.
@@ -38,7 +38,7 @@ class Postgres(Part):
             return
         data.mkdir(parents=True, exist_ok=True)
         word = self.state / "initial.password"
-        word.write_text(self.password)
+        write(word, self.password)
         if os.geteuid() == 0:
             os.chown(data, NOBODY, NOBODY)
             os.chown(word, NOBODY, NOBODY)

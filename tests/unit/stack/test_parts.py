@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from stack import airflow, fetch
+from stack.airflow import AirflowApi
 from stack.config import HOST, ROOT, Config, StackError
 from stack.down import down
 from stack.mail import Mail as MailPart
+from stack.postgres import Postgres
 from stack.run import check_ports
 from stack.secret import secret
 from tests.support.eventually import eventually
@@ -109,3 +112,25 @@ def test_a_secret_is_made_once_and_readable_by_its_owner_only(tmp_path: Path) ->
     assert len(secret(path)) == 32
     assert path.stat().st_mode & 0o777 == 0o600
     assert secret(tmp_path / "other") != secret(path)
+
+
+def test_passwords_that_programs_read_from_files_are_their_owners_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Config(state=tmp_path)
+    word = tmp_path / "postgres" / "initial.password"
+    modes: list[int] = []
+
+    def run(argv: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        if f"--pwfile={word}" in argv:
+            modes.append(word.stat().st_mode & 0o777)
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(airflow, "wait_for", lambda *_, **__: None)
+    monkeypatch.setattr(fetch, "airflow", lambda: tmp_path)
+    monkeypatch.setattr(Postgres, "_binaries", tmp_path)
+    Postgres(config).prepare()
+    AirflowApi(config).prepare()
+    modes.append((tmp_path / "airflow" / "passwords.json").stat().st_mode & 0o777)
+    assert modes == [0o600, 0o600]
