@@ -11,6 +11,8 @@ from streamapp.cli.output import reason_of
 from streamapp.core.errors import Unavailable
 
 HTTP_SECONDS = 10.0
+LONGEST = 8000
+"""Bytes of an address; with a longer one than 8190 in its request a web server answers nobody."""
 
 
 class CantTell(Unavailable):
@@ -31,10 +33,13 @@ def key_at(worker: str, key: bytes) -> dict[str, Any] | None:
     """A key's queue and history as the workers know them, None where they know of none.
 
     Raises:
-        CantTell: Not all workers that may know have answered.
+        CantTell: Not all workers that may know have answered, or none can be asked for so long a key.
         Unavailable: No worker answers.
     """
-    found = _ask(worker, f"keys/{_name(key)}", "queue")
+    path = f"keys/{_name(key)}"
+    if len(path) > LONGEST:
+        raise CantTell(f"a key of {len(key)} bytes is too long to ask the worker at {worker} for it")
+    found = _ask(worker, path, "queue")
     if found is not None and found.get("incomplete"):
         silent = ", ".join(map(str, found["incomplete"]))
         raise CantTell(f"the worker at {worker} knows a part of it (no answer from {silent})")

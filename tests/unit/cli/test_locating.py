@@ -90,3 +90,11 @@ def test_a_key_that_a_silent_worker_may_have_has_to_be_told(answer):
 
 def test_everywhere():
     assert locator(NOBODY).everywhere() == list(range(12))
+
+
+def test_a_key_that_is_too_long_to_ask_for_is_not_guessed():
+    with worker({}) as url:
+        assert locator(url).key(b"k" * 5000) == partition_of_key(b"k" * 5000, 12)
+        with pytest.raises(ConfigError, match=r"a key of 8192 bytes is too long to ask .*; name its partition"):
+            locator(url).key(b"k" * 8192)
+    assert locator(url, given=4).key(b"k" * 8192) == 4
