@@ -97,7 +97,8 @@ def _put_back(consumer: Any, tp: TP, records: list[Any]) -> None:
     """Read these again, unless reading was sent elsewhere since they were taken."""
     with suppress(IllegalStateError):  # no longer ours: nothing to put back
         state = consumer._subscription.subscription.assignment.state_value(tp)  # noqa: SLF001
-        if state.has_valid_position and state.position == records[-1].offset + 1:
+        # Behind the last record, the client may have passed what is none: a transaction's marker, say.
+        if state.has_valid_position and state.position > records[-1].offset:
             consumer.seek(tp, records[0].offset)
 
 

@@ -68,6 +68,7 @@ async def bench(kafka: Kafka, request: pytest.FixtureRequest) -> AsyncIterator[B
         auto_offset_reset="earliest",
         fetch_max_wait_ms=50,
         max_partition_fetch_bytes=4096,
+        isolation_level="read_committed",
     )
     await consumer.start()
     bench = Bench(consumer, prefix)
@@ -178,6 +179,27 @@ async def go_elsewhere_meanwhile(bench: Bench, write: Callable[..., Any]) -> Non
 async def test_what_is_put_back_does_not_leap_over_what_is_to_be_read(bench: Bench, write: Callable[..., Any]) -> None:
     await go_elsewhere_meanwhile(bench, write)
     assert await bench.position(bench.results) == 0
+
+
+async def test_records_that_a_marker_follows_are_put_back(bench: Bench, kafka: Kafka) -> None:
+    """Commands are held while a fetch waits; then a transaction's come, and behind them its marker."""
+    bench.app.gaps.start({bench.commands: 0}, {})
+    live = {bench.commands}
+    thread = bench.thread(FetchThread)
+    fetching = asyncio.create_task(thread._fetch_records(bench.consumer, live, 10 * POLL_SECONDS, 10))
+    await asyncio.sleep(0)  # the fetch has begun
+    live.clear()
+    async with AIOKafkaProducer(
+        bootstrap_servers=kafka.bootstrap_servers, transactional_id=bench.commands.topic
+    ) as producer:
+        for _ in range(2):
+            async with producer.transaction():
+                await producer.send(bench.commands.topic, b"x", partition=0)
+        assert await fetching == {}
+    assert await bench.position(bench.commands) == 0
+    fetched = await thread._fetch_records(bench.consumer, {bench.commands}, 10 * POLL_SECONDS, 10)
+    assert bench.app.gaps.expects(bench.commands, fetched[bench.commands][0].offset)
+    assert bench.app.gaps.skipped == 0
 
 
 # Results and control come first
