@@ -11,11 +11,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from faust.tables.manager import TableManager
-from faust.tables.recovery import Recovery
+from faust.tables.recovery import Recovery, ServiceStopped
 from faust.types import TP
 from faust.types.tuples import Message
 from mode import Service
 from mode.utils.queues import ThrowableQueue
+
+from streamapp.core.errors import Unsafe
 
 BATCH = 1000
 """Records that are written together. One takes about 0.1 ms, and nothing else happens meanwhile."""
@@ -52,6 +54,17 @@ class OrderedRecovery(Recovery):  # type: ignore[misc]
         """Stock clears the signal with every record, also when nobody has waited for it yet."""
         super()._set_recovery_started()
         self.signal_recovery_end.clear()
+
+    async def _wait(self, coro: Any, timeout: float | None = None) -> None:  # noqa: ASYNC109 - Faust's own
+        """Stock takes a wait that was too long for its own end: it restores nothing more, at no rebalance to come."""
+        try:
+            await super()._wait(coro, timeout)
+        except ServiceStopped:
+            if not self.should_stop:
+                error = Unsafe(f"Kafka took too long to say where partitions begin and end: more than {timeout} s")
+                self.app.leave(error)
+                raise error from None
+            raise
 
     @Service.task
     async def _slurp_changelogs(self) -> None:

@@ -1,8 +1,10 @@
 """Faust's recovery with our way of taking records in, around a table in a real RocksDB, without a broker."""
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
+from faust.tables.recovery import ServiceStopped
 from faust.types import TP
 
 from streamapp.clock import SystemClock
@@ -148,3 +150,19 @@ async def test_what_is_in_the_queue_outlives_that_the_flow_is_resumed(app):
     queue.force_put_nowait(SimpleNamespace(message=record(STANDBY, 10)))
     app.flow_control.resume()  # empties the queues of streams
     assert queue.qsize() == 1
+
+
+async def test_a_request_that_takes_too_long_ends_the_worker_and_not_only_its_recovery(app):
+    """A partition without a leader, say: stock waits for no further rebalance, and the worker stands still for good."""
+    left = []
+    app.leave = left.append
+    with pytest.raises(Unsafe, match="too long"):
+        await app.tables.recovery._wait(asyncio.Event().wait(), timeout=0.01)
+    assert [type(error) for error in left] == [Unsafe]
+
+
+async def test_a_recovery_that_is_stopped_just_ends(app):
+    app.leave = pytest.fail
+    app.tables.recovery._stopped.set()
+    with pytest.raises(ServiceStopped):
+        await app.tables.recovery._wait(asyncio.Event().wait(), timeout=10)
