@@ -25,6 +25,8 @@ LINGER_SECONDS = 0.002
 """Records of so long go to the broker together: a third less work for it, a fifth less here."""
 STREAM_BUFFER = 10 * MAX_POLL_RECORDS
 """Records that a stream holds; its topic is stopped at 80 %, and the last fifth has room for what was on the way."""
+REQUEST_SECONDS = 90.0
+"""For an answer by Kafka, or as long as a session: Faust starts with no less."""
 ONE_DAY_SECONDS = 86400
 """A worker whose partitions are all held does not poll; the client must not leave the group for that."""
 EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - compared with, never bound to
@@ -52,6 +54,7 @@ def new_app(settings: Settings, clock: Clock, **overrides: Any) -> DurableApp:
         broker_commit_interval=COMMIT_EVERY_SECONDS,
         broker_max_poll_records=MAX_POLL_RECORDS,
         broker_max_poll_interval=ONE_DAY_SECONDS,
+        broker_request_timeout=max(REQUEST_SECONDS, settings.session_timeout.total_seconds()),
         broker_session_timeout=settings.session_timeout.total_seconds(),
         broker_heartbeat_interval=settings.heartbeat_interval.total_seconds(),
         producer_linger=LINGER_SECONDS,

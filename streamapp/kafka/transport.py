@@ -12,8 +12,9 @@ from streamapp.core.errors import ConfigError, Unsafe
 from streamapp.kafka import delivery, exits
 from streamapp.kafka.delivery import DirectConsumer
 from streamapp.kafka.gaps import Gaps
+from streamapp.kafka.group import GroupThread
 from streamapp.kafka.intake import Intake
-from streamapp.kafka.lease import Lease, LeasedProducer, LeasedThread
+from streamapp.kafka.lease import Lease, LeasedProducer
 from streamapp.kafka.recovery import RecoveryWatchdog
 
 log = logging.getLogger(__name__)
@@ -22,9 +23,9 @@ log = logging.getLogger(__name__)
 class Consumer(DirectConsumer):
     """Drains what is under way before partitions are given up."""
 
-    def _new_consumer_thread(self) -> LeasedThread:
+    def _new_consumer_thread(self) -> GroupThread:
         delivery.install()
-        return LeasedThread(self, loop=self.loop, beacon=self.beacon)
+        return GroupThread(self, loop=self.loop, beacon=self.beacon)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Nothing may be half done when another worker takes over."""

@@ -492,6 +492,32 @@ def test_a_table_of_a_newer_release_is_refused(install: Install, kafka: Kafka) -
     assert "newer release" in worker.log
 
 
+# A group that does not take a worker in, called GROUP
+
+
+def start_with_a_session_that_kafka_refuses(installation: Installation, *sabotage: str) -> Worker:
+    worker = installation.worker("one", *sabotage)
+    worker.start(wait=False)
+    return worker
+
+
+def test_a_session_that_kafka_does_not_take_is_told(install: Install) -> None:
+    worker = start_with_a_session_that_kafka_refuses(install(session_timeout="3s"))
+    assert worker.wait() == 2
+    assert "STREAMAPP_SESSION_TIMEOUT: Kafka takes only" in worker.log
+
+
+def test_stock_would_stand_there_for_good(install: Install) -> None:
+    worker = start_with_a_session_that_kafka_refuses(install(session_timeout="3s"), "without_group")
+    with pytest.raises(AssertionError, match="has not ended"):
+        worker.wait(15)
+    assert "InvalidSessionTimeoutError" in worker.log
+
+
+def test_a_session_may_be_longer_than_requests_usually_may_take(install: Install) -> None:
+    install(session_timeout="2m").worker("one").start()
+
+
 # A broker that goes away, called EXIT
 
 

@@ -32,6 +32,7 @@ from streamapp.kafka import (
     exits,
     fetch,
     gaps,
+    group,
     lease,
     one_loop,
     recovery,
@@ -437,6 +438,11 @@ def without_one_loop() -> None:
     """Kafka's client runs in a thread of its own."""
     for name in [name for name, value in vars(one_loop.OneLoopThread).items() if callable(value)]:
         delattr(one_loop.OneLoopThread, name)
+
+
+def without_group() -> None:
+    """Nobody is told that the group does not take the worker in."""
+    group.leave_when_refused = lambda *_: None
 
 
 def without_exit() -> None:
