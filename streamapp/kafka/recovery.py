@@ -1,8 +1,8 @@
 """Restoring the table: reads Faust's state of recovery, says when an index may be rebuilt, mends a recovery that hangs.
 
-Faust announces a completed rebalance also when the next one is already pending (REBUILD), resumes partitions before it
-clears the streams' queues, so that records in between vanish (FLOW), and may wait for ever for changelog records that
-were drained elsewhere (WATCHDOG).
+Faust announces a completed rebalance also when the next one is already pending, or has taken the partitions away
+(REBUILD), resumes partitions before it clears the streams' queues, so that records in between vanish (FLOW), and may
+wait for ever for changelog records that were drained elsewhere (WATCHDOG).
 """
 
 import logging
@@ -29,9 +29,9 @@ def stop_flow(app: faust.App) -> None:
 
 
 def rebuild_allowed(app: faust.App) -> bool:
-    """Whether the tables are restored and no further rebalance is pending."""
+    """Whether the tables are restored and no further rebalance is pending, nor under way."""
     recovery = app.tables.recovery
-    return not recovery.signal_recovery_start.is_set() and not recovery.need_recovery()
+    return not app.consumer.given_up and not recovery.signal_recovery_start.is_set() and not recovery.need_recovery()
 
 
 class RecoveryWatchdog(Service):  # type: ignore[misc]

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 class Consumer(DirectConsumer):
     """Drains what is under way before partitions are given up."""
 
+    given_up = False
+    """Whether there are none: the last were taken away, and the next are not assigned yet."""
+
     def _new_consumer_thread(self) -> GroupThread:
         delivery.install()
         return GroupThread(self, loop=self.loop, beacon=self.beacon)
@@ -31,6 +34,11 @@ class Consumer(DirectConsumer):
         """Nothing may be half done when another worker takes over."""
         await self.app.give_up_partitions("partitions are revoked")
         await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """From here on, what is restored is ours."""
+        self.given_up = False
+        await super().on_partitions_assigned(assigned, generation_id)
 
 
 class Transport(driver.Transport):  # type: ignore[misc]
@@ -118,6 +126,7 @@ class DurableApp(faust.App):  # type: ignore[misc]
     async def give_up_partitions(self, why: str) -> None:
         """Stop folding, let everything under way end, commit. What can't be ended means leaving the process."""
         consumer: Any = self._consumer
+        consumer.given_up = True
         consumer.stop_flow()
         self.flow_control.suspend()
         self.flow_control.clear()

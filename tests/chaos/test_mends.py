@@ -492,6 +492,24 @@ def test_a_table_of_a_newer_release_is_refused(install: Install, kafka: Kafka) -
     assert "newer release" in worker.log
 
 
+def rebuilt_for_others(installation: Installation) -> str:
+    """What a worker tells between giving its partitions up, in mid-recovery, and getting new ones."""
+    first, second = installation.worker("first", "late_ends"), installation.worker("second", "late_to_join")
+    first.start()
+    second.start()
+    eventually(lambda: _has_told(first, "Setting newly assigned partitions", times=2))
+    installation.worker("third").start(wait=False)
+    eventually(lambda: _has_told(first, "Setting newly assigned partitions", times=3), seconds=60)
+    _, _, after = first.log.rpartition("Revoking previously assigned partitions")
+    return after.partition("Setting newly assigned partitions")[0]
+
+
+def test_partitions_that_were_given_up_in_mid_recovery_are_not_taken_over(install: Install) -> None:
+    told = rebuilt_for_others(install())
+    assert "Restore complete!" in told, "it came to the moment"
+    assert "partition rebuilt" not in told
+
+
 # A group that does not take a worker in, called GROUP
 
 

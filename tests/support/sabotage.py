@@ -298,6 +298,29 @@ def early_alarm() -> None:
     transport.DurableApp.give_up_partitions = give_up
 
 
+def late_ends() -> None:
+    """Kafka takes its time to tell where changelogs end, so that a restoration lasts."""
+    stock = seek.SeekThread._highwaters
+
+    async def tell_late(self: Any, partitions: Any) -> Any:
+        await asyncio.sleep(9)
+        return await stock(self, partitions)
+
+    seek.SeekThread._highwaters = tell_late
+
+
+def late_to_join() -> None:
+    """A worker gives its partitions up and takes its time to join again; the others wait for it."""
+    stock = transport.Consumer.on_partitions_revoked
+
+    async def dawdle(self: Any, revoked: Any) -> None:
+        await stock(self, revoked)
+        if revoked and not self.app.should_stop:
+            await asyncio.sleep(10)
+
+    transport.Consumer.on_partitions_revoked = dawdle
+
+
 # What may be left out
 
 

@@ -7,11 +7,18 @@ from streamapp.kafka.recovery import rebuild_allowed
 
 
 @pytest.mark.parametrize(
-    ("signalled", "needed", "allowed"), [(False, False, True), (True, False, False), (False, True, False)]
+    ("signalled", "needed", "given_up", "allowed"),
+    [
+        (False, False, False, True),
+        (True, False, False, False),
+        (False, True, False, False),
+        (False, False, True, False),
+    ],
 )
-def test_an_index_is_rebuilt_only_when_no_further_rebalance_is_pending(signalled, needed, allowed):
+def test_an_index_is_rebuilt_only_when_no_further_rebalance_is_pending(signalled, needed, given_up, allowed):
     signal = asyncio.Event()
     if signalled:
         signal.set()
     recovery = SimpleNamespace(signal_recovery_start=signal, need_recovery=lambda: needed)
-    assert rebuild_allowed(SimpleNamespace(tables=SimpleNamespace(recovery=recovery))) is allowed
+    app = SimpleNamespace(tables=SimpleNamespace(recovery=recovery), consumer=SimpleNamespace(given_up=given_up))
+    assert rebuild_allowed(app) is allowed
