@@ -122,6 +122,13 @@ class HoldingConsumer(driver.Consumer):  # type: ignore[misc]
         for topic in {tp.topic for tp in tps} - self.full:
             self._fetch_again(topic)
 
+    def resume_partitions(self, tps: Iterable[TP]) -> None:
+        """Fetch from these, but for what is held: a full index is, before Faust resumes what it was rebuilt for."""
+        super().resume_partitions(tps)
+        topics, self.held = {tp.topic for tp in self.held}, frozenset()
+        for topic in topics:
+            self.hold(self._of_topic(topic))
+
     def on_buffer_full(self, tp: TP) -> None:
         """A stream's buffer nears its end: stock stops this partition, and waits for ever once the others fill it."""
         if tp.topic in self.app.tables.changelog_topics:

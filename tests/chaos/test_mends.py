@@ -198,6 +198,15 @@ def test_commands_are_held_while_memory_is_full(install: Install) -> None:
     assert take_in_while_airflow_is_away(install(partitions=2)) < MANY / 2
 
 
+def test_a_restart_while_they_are_held_takes_none_in(install: Install) -> None:
+    installation = install(partitions=2)
+    take_in_while_airflow_is_away(installation)
+    worker = installation.workers["one"]
+    worker.terminate()
+    worker.start()
+    assert _unchanged(lambda: int(worker.get("/api/v1/status").json()["outcomes"].get("accepted", 0))) == 0
+
+
 def test_without_holding_all_are_taken_in(install: Install) -> None:
     assert take_in_while_airflow_is_away(install(partitions=2), "without_hold") == MANY
 

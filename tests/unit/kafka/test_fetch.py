@@ -54,3 +54,20 @@ def test_room_in_a_buffer_releases_nothing_that_is_held(consumer):
     assert consumer.active == set()
     consumer.release()
     assert consumer.active == {COMMANDS}
+
+
+def test_what_is_held_before_it_is_resumed_stays_held(consumer):
+    """An index that is full once it is rebuilt; Faust resumes the partitions only then."""
+    consumer.pause_partitions({COMMANDS})
+    consumer.hold({COMMANDS})
+    consumer.resume_partitions({COMMANDS})
+    assert consumer.active == set()
+    consumer.release()
+    assert consumer.active == {COMMANDS}
+
+
+def test_of_a_topic_that_is_held_partitions_that_came_meanwhile_are_held_too(consumer):
+    consumer.hold({TP("commands", 1)})  # and was given up
+    consumer.resume_partitions({COMMANDS})
+    assert consumer.held == {COMMANDS}
+    assert consumer.active == set()
