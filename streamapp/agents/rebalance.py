@@ -64,7 +64,8 @@ async def take_over(app: DurableApp, parts: Parts, at_once: timedelta = REBUILD_
     Raises:
         ConfigError: the topics no longer have the same number of partitions.
         Unsafe: the client does not know how many a topic has. It does again at the next start: while a topic's leader
-            is elected, say, the brokers answer with an error of this topic, and the client forgets what it knew.
+            is elected, say, the brokers answer with an error of this topic, and the client forgets what it knew. Or
+            who gave out the partitions did not know, and gave out none of it: nobody would read what was seen of runs.
     """
     counts: dict[str, int] = {}
     for name, count in app.partition_counts().items():
@@ -76,6 +77,9 @@ async def take_over(app: DurableApp, parts: Parts, at_once: timedelta = REBUILD_
             f"these topics must have the same number of partitions, but have {counts}: add the missing ones"
         )
     owned = {tp.partition for tp in app.assigned_commands()}
+    for name, numbers in app.assigned_sources().items():
+        if numbers != owned:
+            raise Unsafe(f"of {name}, other partitions were given out here than of the commands topic")
     total = counts[app.commands_topic]
     parts.ready.share(len(owned), total)
     parts.share(owned, total)

@@ -104,6 +104,11 @@ class DurableApp(faust.App):  # type: ignore[misc]
         """The partitions of the commands topic that this worker owns."""
         return {tp for tp in self.consumer.assignment() if tp.topic == self.commands_topic}
 
+    def assigned_sources(self) -> dict[str, set[int]]:
+        """The partitions that this worker owns of each topic that it folds."""
+        assigned = self.consumer.assignment()
+        return {name: {tp.partition for tp in assigned if tp.topic == name} for name in self.topics.acking_topics}
+
     @staticmethod
     def leave(error: BaseException) -> None:
         """Stop the process at once: going on could lose or double something."""

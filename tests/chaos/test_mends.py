@@ -487,6 +487,14 @@ def test_added_partitions_are_refused_until_all_topics_have_them(install: Instal
     assert "partitions" in worker.log
 
 
+def test_commands_are_not_taken_over_where_nobody_was_given_the_results(install: Install) -> None:
+    worker = install(partitions=2).worker("one", "unknown_results")
+    worker.start(wait=False)
+    assert worker.wait() == 71
+    assert "other partitions were given out" in worker.log
+    assert "partition rebuilt" not in worker.log
+
+
 def test_a_table_of_a_newer_release_is_refused(install: Install, kafka: Kafka) -> None:
     installation = install(partitions=1)
     producer = Producer(kafka.client)

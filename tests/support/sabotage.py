@@ -17,6 +17,7 @@ from typing import Any
 
 from aiokafka.consumer import fetcher
 from aiokafka.producer import sender
+from faust.assignor.partition_assignor import PartitionAssignor
 
 import streamapp
 from streamapp.agents import pruner, rebalance, sequencer, vitals
@@ -296,6 +297,18 @@ def early_alarm() -> None:
         log.warning("alarm ends")
 
     transport.DurableApp.give_up_partitions = give_up
+
+
+def unknown_results() -> None:
+    """Once, who gives out the partitions does not know the results topic."""
+    stock = PartitionAssignor._get_copartitioned_groups.__func__
+    once = iter([True])
+
+    def group(cls: Any, topics: set[str], *args: Any) -> Any:
+        known = {topic for topic in topics if not (topic.endswith("-results") and next(once, False))}
+        return stock(cls, known, *args)
+
+    PartitionAssignor._get_copartitioned_groups = classmethod(group)
 
 
 def late_ends() -> None:

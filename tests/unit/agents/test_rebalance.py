@@ -32,6 +32,7 @@ class Scene:
             commands_topic="commands",
             partition_counts=lambda: counts,
             assigned_commands=lambda: {TP("commands", 1), TP("commands", 2)},
+            assigned_sources=lambda: {"commands": {1, 2}, "results": {1, 2}},
         )
         self.parts = SimpleNamespace(
             clock=SystemClock(),
@@ -91,5 +92,15 @@ async def test_topics_that_differ_are_refused_before_anything_is_taken_over():
 async def test_a_topic_that_kafka_tells_nothing_of_for_a_moment_costs_a_restart_and_no_more(counts):
     scene = Scene(rows=10, counts=counts)
     with pytest.raises(Unsafe, match=f"how many partitions {list(counts)[-1]} has"):
+        await rebalance.take_over(scene.app, scene.parts)
+    assert scene.partitions.taken_over is None
+
+
+@pytest.mark.parametrize("results", [set(), {1}, {1, 2, 3}])
+async def test_commands_are_not_taken_over_without_the_results_that_belong_to_them(results):
+    """Whoever gave out the partitions did not know a topic just then."""
+    scene = Scene(rows=10, counts={"commands": 8})
+    scene.app.assigned_sources = lambda: {"commands": {1, 2}, "results": results}
+    with pytest.raises(Unsafe, match="results"):
         await rebalance.take_over(scene.app, scene.parts)
     assert scene.partitions.taken_over is None
