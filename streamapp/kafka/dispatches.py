@@ -27,8 +27,8 @@ STREAM_BUFFER = 10 * MAX_POLL_RECORDS
 """Records that a stream holds; its topic is stopped at 80 %, and the last fifth has room for what was on the way."""
 REQUEST_SECONDS = 90.0
 """For an answer by Kafka, or as long as a session: Faust starts with no less."""
-ONE_DAY_SECONDS = 86400
-"""A worker whose partitions are all held does not poll; the client must not leave the group for that."""
+TEN_YEARS_SECONDS = 10 * 365 * 86400
+"""A worker that has no partitions, or none that is not held, does not poll; that must not make it leave its group."""
 EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - compared with, never bound to
 """Bound to these, a worker is asked by the others under its host's name."""
 TABLE_OPTIONS = {"block_cache_size": BLOCK_CACHE_BYTES, "write_buffer_size": WRITE_BUFFER_BYTES}
@@ -53,7 +53,7 @@ def new_app(settings: Settings, clock: Clock, **overrides: Any) -> DurableApp:
         consumer_auto_offset_reset="earliest",
         broker_commit_interval=COMMIT_EVERY_SECONDS,
         broker_max_poll_records=MAX_POLL_RECORDS,
-        broker_max_poll_interval=ONE_DAY_SECONDS,
+        broker_max_poll_interval=TEN_YEARS_SECONDS,
         broker_request_timeout=max(REQUEST_SECONDS, settings.session_timeout.total_seconds()),
         broker_session_timeout=settings.session_timeout.total_seconds(),
         broker_heartbeat_interval=settings.heartbeat_interval.total_seconds(),
