@@ -25,8 +25,11 @@ LINGER_SECONDS = 0.002
 """Records of so long go to the broker together: a third less work for it, a fifth less here."""
 STREAM_BUFFER = 10 * MAX_POLL_RECORDS
 """Records that a stream holds; its topic is stopped at 80 %, and the last fifth has room for what was on the way."""
-REQUEST_SECONDS = 90.0
-"""For an answer by Kafka, or as long as a session: Faust starts with no less."""
+REJOIN_SECONDS = 60.0
+"""For all members to join again, or three sessions. Kafka takes the partitions of who is later, whatever its lease
+says: after the news comes the drain, and a worker that is frozen then has the rest of its lease."""
+ANSWER_SECONDS = 30.0
+"""For an answer by Kafka, on top of that: it answers a member once all have joined."""
 TEN_YEARS_SECONDS = 10 * 365 * 86400
 """A worker that has no partitions, or none that is not held, does not poll; that must not make it leave its group."""
 EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - compared with, never bound to
@@ -39,6 +42,8 @@ def new_app(settings: Settings, clock: Clock, **overrides: Any) -> DurableApp:
     """The Faust app with every setting that its promises rest on."""
     check_versions()
     arguments = topics.client_arguments(settings)
+    session = settings.session_timeout.total_seconds()
+    rejoin = max(REJOIN_SECONDS, 3 * session)
     app = DurableApp(
         settings.app_id,
         broker=[f"kafka://{server}" for server in settings.bootstrap_servers.split(",")],
@@ -54,8 +59,9 @@ def new_app(settings: Settings, clock: Clock, **overrides: Any) -> DurableApp:
         broker_commit_interval=COMMIT_EVERY_SECONDS,
         broker_max_poll_records=MAX_POLL_RECORDS,
         broker_max_poll_interval=TEN_YEARS_SECONDS,
-        broker_request_timeout=max(REQUEST_SECONDS, settings.session_timeout.total_seconds()),
-        broker_session_timeout=settings.session_timeout.total_seconds(),
+        broker_request_timeout=rejoin + ANSWER_SECONDS,
+        broker_rebalance_timeout=rejoin,
+        broker_session_timeout=session,
         broker_heartbeat_interval=settings.heartbeat_interval.total_seconds(),
         producer_linger=LINGER_SECONDS,
         stream_buffer_maxsize=STREAM_BUFFER,
