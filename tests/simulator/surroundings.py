@@ -180,3 +180,6 @@ class App:
 
     def assigned_commands(self) -> set[TP]:
         return {TP(COMMANDS, number) for number in self._worker.assignment}
+
+    def assigned_sources(self) -> dict[str, set[int]]:
+        return {name: set(self._worker.assignment) for name in SOURCES}
