@@ -47,6 +47,8 @@ OUTCOMES = 4
 """Of a whole command: accepted, triggered, run_ended, succeeded."""
 SLICE_SECONDS = 0.01
 """At a rate, so often the commands are sent that are due."""
+SETTLED_SECONDS = 5.0
+"""After the first commands: what a take-over brings with it, such as a walk through the rows of each partition."""
 MIB = 2**20
 
 
@@ -167,6 +169,7 @@ def measure(name: str, folder: Path, kafka: Kafka, count: int, arguments: argpar
         for worker in workers:
             worker.wait_ready()
         run(site, results, "warm", commands // 10, already=0)
+        time.sleep(SETTLED_SECONDS)
         processes = [psutil.Process(worker.pid) for worker in workers]
         print("to look inside: py-spy record --pid", *(process.pid for process in processes), flush=True)
         cpu, broker_cpu, before = cpu_of(processes), cpu_of_broker(processes), resident(processes)
