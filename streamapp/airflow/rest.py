@@ -44,6 +44,9 @@ _log = logging.getLogger(__name__)
 PAGE = 100
 """Rows asked for at a time: `[api] maximum_page_limit` unless an installation changes it; a lower one works too."""
 
+REFUSALS_KNOWN = 1000
+"""Requests that Airflow refuses, each told once; anybody can name DAGs."""
+
 _RUN = re.compile(r"(?<=/dagRuns/)[^/]+")
 
 _DAG_ID = re.compile(r"(?!\.{1,2}$)[\w.-]{1,250}")
@@ -80,6 +83,8 @@ class RestApi:
         self._moved = moved
         self._forbidden: set[tuple[str, str]] = set()
         """What Airflow refuses to this user, until it takes it: of each DAG, not of each run."""
+        self._welcome = False
+        """Whether it has taken anything yet: it takes nothing with a wrong password, and saying so once will do."""
 
     async def trigger(
         self, dag_id: str, run_id: str, conf: Mapping[str, Any], still_due: Callable[[], bool] = always
@@ -248,7 +253,7 @@ class RestApi:
     def _note_permission(self, method: str, answer: httpx.Response) -> None:
         forbidden = answer.status_code in {401, 403}
         what = method, _RUN.sub("", answer.request.url.path)
-        if forbidden and what not in self._forbidden:
+        if forbidden and what not in self._forbidden and (self._welcome or not self._forbidden):
             _log.warning(
                 "Airflow refuses %s %s (%s): check the log-in, and give the user a role that may read and create runs",
                 method,
@@ -257,9 +262,12 @@ class RestApi:
                 extra={"action": "airflow_forbids"},
             )
         if forbidden:
+            if len(self._forbidden) >= REFUSALS_KNOWN:
+                self._forbidden.clear()
             self._forbidden.add(what)
         elif answer.is_success:  # it says nothing of other requests
             self._forbidden.discard(what)
+            self._welcome = True
 
     def _runs(self, dag_id: str) -> str:
         return f"{self.root}/dags/{quote(dag_id, safe='')}/dagRuns"
