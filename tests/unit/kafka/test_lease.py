@@ -3,8 +3,10 @@ from types import SimpleNamespace
 
 import pytest
 from aiokafka.errors import NodeNotReadyError
+from faust.types import TP
 
 from streamapp.kafka import exits
+from streamapp.kafka.commit import CommittingConsumer
 from streamapp.kafka.lease import SAFE_SHARE, Lease, LeasedProducer, renew_by_answers
 from streamapp.kafka.producer import StrictProducer
 from tests.support.manual_clock import ManualClock
@@ -41,6 +43,21 @@ def test_it_ends_before_the_session_does(lease, clock, left):
     clock.advance(timedelta(milliseconds=1))
     lease.check("starting a run")
     assert left == [exits.LEASE_LOST]
+
+
+async def test_a_former_member_commits_nothing(clock):
+    """Where the next owner has come and gone, Kafka would take it, and what it has forgotten would come again."""
+
+    def leave(code):
+        raise SystemExit(code)
+
+    lease = Lease(clock, SESSION, leave=leave)
+    consumer = CommittingConsumer.__new__(CommittingConsumer)
+    consumer.app = SimpleNamespace(lease=lease)
+    lease.renew(lease.now())
+    clock.advance(SESSION)
+    with pytest.raises(SystemExit, match=str(exits.LEASE_LOST)):
+        await consumer._commit_offsets({TP("commands", 0): 5})
 
 
 def test_it_counts_from_before_the_heartbeat(lease, clock, left):
