@@ -65,7 +65,7 @@ def hand_over(installation: Installation, *sabotage: str) -> tuple[Worker, list[
 
     def send_until_it_has_joined() -> None:
         numbers = range(len(sent), len(sent) + 10)
-        sent.extend(installation.send(*[command(b"k%d" % (n % 40), id=f"c{n}", seconds=0.5) for n in numbers]))
+        sent.extend(installation.send(*[command(b"k%d" % (n % 200), id=f"c{n}", seconds=0.5) for n in numbers]))
         assert not first.running or first.log.count("Setting newly assigned partitions") > 1
 
     installation.worker("second").start(wait=False)
