@@ -293,7 +293,7 @@ def _new_parts(
         report=report,
         instruct=sends.counted(outlet.instruct),
         sends=sends,
-        is_next=app.gaps.expects,
+        is_next=app.is_next,
         caught_up=lambda: app.gaps.caught_up,
         may_start=lambda: app.lease.check("starting a run"),
         share=limit.share,

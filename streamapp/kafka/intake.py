@@ -22,15 +22,24 @@ class Intake:
 
     def fetched(self, tp: TP, records: Sequence[Any]) -> None:
         """Kafka's client has returned these; what is read again is in hand once."""
+        self._drop(tp, records[0].offset)
         waiting = self._records[tp]
-        while waiting and waiting[-1][0] >= records[0].offset:
-            self._bytes -= waiting.pop()[1]
         for record in records:
             size = len(record.key or b"") + len(record.value or b"")
             size += sum(len(name) + len(value or b"") for name, value in record.headers)
             waiting.append((record.offset, size))
             self._bytes += size
         self.watch(self._bytes)
+
+    def dropped(self, tp: TP, offset: int) -> None:
+        """A record, and what follows it, is read again, or was done before: held for it, commands would stay held."""
+        self._drop(tp, offset)
+        self.watch(self._bytes)
+
+    def _drop(self, tp: TP, offset: int) -> None:
+        waiting = self._records[tp]
+        while waiting and waiting[-1][0] >= offset:
+            self._bytes -= waiting.pop()[1]
 
     def acked(self, tp: TP, offset: int) -> None:
         """A record, and all before it, are done."""

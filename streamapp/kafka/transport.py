@@ -109,6 +109,13 @@ class DurableApp(faust.App):  # type: ignore[misc]
         assigned = self.consumer.assignment()
         return {name: {tp.partition for tp in assigned if tp.topic == name} for name in self.topics.acking_topics}
 
+    def is_next(self, tp: TP, offset: int) -> bool:
+        """Whether a record of a source is to be folded now; else it comes again, or was folded before."""
+        expected = self.gaps.expects(tp, offset)
+        if not expected and tp.topic == self.commands_topic:
+            self.intake.dropped(tp, offset)
+        return expected
+
     @staticmethod
     def leave(error: BaseException) -> None:
         """Stop the process at once: going on could lose or double something."""

@@ -48,6 +48,18 @@ def test_what_is_read_again_is_in_hand_once(bench):
     assert bench.told[-1] == 0
 
 
+def test_what_has_to_be_read_again_does_not_keep_commands_held(bench):
+    """Nothing would be fetched, and nothing acked: they would be held for ever."""
+    bench.intake.fetched(ONE, [record(0), record(5), record(6)])
+    bench.intake.dropped(ONE, 5)
+    bench.intake.dropped(ONE, 6)
+    assert bench.told == [30, 10, 10]
+    bench.intake.acked(ONE, 0)
+    bench.intake.fetched(ONE, [record(1), record(5)])
+    bench.intake.acked(ONE, 5)
+    assert bench.told[-1] == 0
+
+
 def test_other_topics_are_not_counted(bench):
     bench.intake.acked(TP("results", 0), 7)
     assert bench.told == []
