@@ -37,7 +37,6 @@ class CommittingConsumer(RereadingConsumer):
         """Gaps are not acked here: whether one is allowed is decided before a record is folded."""
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:  # noqa: FBT001
-        self.app.lease.check("committing")  # with nobody in the group, Kafka would take it from a former member, too
         before = {tp: self._committed_offset[tp] for tp in offsets}
         committed: bool = await super()._commit_offsets(offsets, start_new_transaction)
         if committed:

@@ -2,7 +2,8 @@
 
 A frozen process wakes up and sends what it had in hand, although others have long owned its partitions; its stale
 changelog records would win. So the lease is checked at the last step before a produce request reaches the socket, and
-before each request that starts a run. It runs on the monotonic clock, which goes on while the process is stopped.
+before each request that starts a run; without it nothing is committed. It runs on the monotonic clock, which goes on
+while the process is stopped.
 """
 
 import logging
@@ -10,7 +11,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from aiokafka.errors import DuplicateSequenceNumber, NodeNotReadyError, NoError, for_code
+from aiokafka.client import ConnectionGroup
+from aiokafka.errors import DuplicateSequenceNumber, NodeNotReadyError, NoError, UnknownMemberIdError, for_code
 
 from streamapp.clock import Clock
 from streamapp.core.errors import Unsafe
@@ -48,9 +50,14 @@ class Lease:
             return timedelta(seconds=self._lasts)
         return timedelta(seconds=self._until - self._clock.monotonic())
 
+    @property
+    def lasts(self) -> bool:
+        """Whether nobody else can have this worker's partitions."""
+        return self.remaining > timedelta(0)
+
     def check(self, before: str) -> None:
         """Stop the process if the lease has run out."""
-        if self.remaining <= timedelta(0):
+        if not self.lasts:
             log.critical("the lease ran out %.1f s ago: leaving before %s", -self.remaining.total_seconds(), before)
             self._leave(exits.LEASE_LOST)
 
@@ -61,13 +68,16 @@ class LeasedThread(SeekThread):
     async def subscribe(self, topics: Any) -> None:
         """Join the group; its coordinator exists from here on."""
         await super().subscribe(topics)
-        renew_by_answers(self._consumer._coordinator, self.app.lease)  # noqa: SLF001
+        bind(self._consumer._coordinator, self.app.lease)  # noqa: SLF001
 
 
-def renew_by_answers(coordinator: Any, lease: Lease) -> None:
-    """Renew a lease whenever the group's coordinator has answered a heartbeat, or given out partitions.
+def bind(coordinator: Any, lease: Lease) -> None:
+    """Renew a lease by what the group's coordinator answers, and refuse to commit once it has run out.
 
-    It counts from before the request: a process that is frozen between the answer and its handling gains no time.
+    A heartbeat that is answered and partitions that are given out renew it, from before the request: a process that is
+    frozen between the answer and its handling gains no time. Kafka takes a commit from anybody once a group is empty:
+    from a former member, too, whose successor has come and gone. What is not committed is read again, and no reason to
+    leave: after an outage of Kafka's, the same worker joins again.
     """
     if getattr(coordinator, "leased", False):
         return
@@ -82,13 +92,28 @@ def renew_by_answers(coordinator: Any, lease: Lease) -> None:
         return answered
 
     async def send(request: Any) -> Any:
+        if is_a(request, "OffsetCommitRequest"):
+            await connect(coordinator)
+            if not lease.lasts:
+                raise UnknownMemberIdError("the lease has run out")
         since = lease.now()
         response = await ask(request)
-        if type(request).__name__.startswith("SyncGroupRequest") and for_code(response.error_code) is NoError:
+        if is_a(request, "SyncGroupRequest") and for_code(response.error_code) is NoError:
             lease.renew(since)
         return response
 
     coordinator._do_heartbeat, coordinator._send_req = heartbeat, send  # noqa: SLF001
+
+
+async def connect(coordinator: Any) -> None:
+    """Connect to it, where that has to be; it may take longer than a lease lasts."""
+    if coordinator.coordinator_id is not None:
+        await coordinator._client.ready(coordinator.coordinator_id, group=ConnectionGroup.COORDINATION)  # noqa: SLF001
+
+
+def is_a(request: Any, name: str) -> bool:
+    """Whether it is such a request, of whatever version."""
+    return type(request).__name__.startswith(name)
 
 
 class LeasedProducer(StrictProducer):
@@ -102,9 +127,9 @@ class LeasedProducer(StrictProducer):
         lease: Lease = self.app.lease
 
         async def send(node_id: Any, request: Any, **kwargs: Any) -> Any:
-            if not type(request).__name__.startswith("ProduceRequest"):
+            if not is_a(request, "ProduceRequest"):
                 return await stock(node_id, request, **kwargs)
-            if not await client.ready(node_id, **kwargs):  # connecting may take longer than the lease lasts
+            if not await client.ready(node_id, **kwargs):  # which may take longer than the lease lasts
                 raise NodeNotReadyError(f"no connection to node {node_id}")
             lease.check("writing to Kafka")
             if self.failed is not None:

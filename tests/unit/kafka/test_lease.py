@@ -2,12 +2,10 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from aiokafka.errors import NodeNotReadyError
-from faust.types import TP
+from aiokafka.errors import NodeNotReadyError, UnknownMemberIdError
 
 from streamapp.kafka import exits
-from streamapp.kafka.commit import CommittingConsumer
-from streamapp.kafka.lease import SAFE_SHARE, Lease, LeasedProducer, renew_by_answers
+from streamapp.kafka.lease import SAFE_SHARE, Lease, LeasedProducer, bind
 from streamapp.kafka.producer import StrictProducer
 from tests.support.manual_clock import ManualClock
 
@@ -45,21 +43,6 @@ def test_it_ends_before_the_session_does(lease, clock, left):
     assert left == [exits.LEASE_LOST]
 
 
-async def test_a_former_member_commits_nothing(clock):
-    """Where the next owner has come and gone, Kafka would take it, and what it has forgotten would come again."""
-
-    def leave(code):
-        raise SystemExit(code)
-
-    lease = Lease(clock, SESSION, leave=leave)
-    consumer = CommittingConsumer.__new__(CommittingConsumer)
-    consumer.app = SimpleNamespace(lease=lease)
-    lease.renew(lease.now())
-    clock.advance(SESSION)
-    with pytest.raises(SystemExit, match=str(exits.LEASE_LOST)):
-        await consumer._commit_offsets({TP("commands", 0): 5})
-
-
 def test_it_counts_from_before_the_heartbeat(lease, clock, left):
     since = lease.now()
     clock.advance(timedelta(seconds=8))
@@ -86,11 +69,22 @@ class JoinGroupRequest:
     pass
 
 
-class Coordinator:
-    """A group's coordinator that takes a second for each answer."""
+class OffsetCommitRequest:
+    pass
 
-    def __init__(self, clock, *, beats=True, error_code=0):
+
+class Coordinator:
+    """A group's coordinator that takes a second for each answer, and some to connect to."""
+
+    coordinator_id = 1
+
+    def __init__(self, clock, *, beats=True, error_code=0, connects_within=timedelta(0)):
         self._clock, self._beats, self._error_code = clock, beats, error_code
+        self._client = SimpleNamespace(ready=self._connect)
+        self._connects_within = connects_within
+
+    async def _connect(self, *_, **__):
+        self._clock.advance(self._connects_within)
 
     async def _do_heartbeat(self):
         self._clock.advance(timedelta(seconds=1))
@@ -103,14 +97,14 @@ class Coordinator:
 
 async def test_a_heartbeat_that_is_answered_renews_it_from_before(lease, clock):
     coordinator = Coordinator(clock)
-    renew_by_answers(coordinator, lease)
+    bind(coordinator, lease)
     assert await coordinator._do_heartbeat()
     assert lease.remaining == SESSION * SAFE_SHARE - timedelta(seconds=1)
 
 
 async def test_partitions_that_are_given_out_renew_it_from_before(lease, clock):
     coordinator = Coordinator(clock)
-    renew_by_answers(coordinator, lease)
+    bind(coordinator, lease)
     await coordinator._send_req(SyncGroupRequest())
     clock.advance(timedelta(seconds=5))  # frozen before the answer is handled
     assert lease.remaining == SESSION * SAFE_SHARE - timedelta(seconds=6)
@@ -122,7 +116,7 @@ async def test_partitions_that_are_given_out_renew_it_from_before(lease, clock):
 )
 async def test_nothing_else_renews_it(lease, clock, request_, answers):
     coordinator = Coordinator(clock, **answers)
-    renew_by_answers(coordinator, lease)
+    bind(coordinator, lease)
     lease.renew(lease.now())
     await (coordinator._do_heartbeat() if request_ is None else coordinator._send_req(request_))
     assert lease.remaining == SESSION * SAFE_SHARE - timedelta(seconds=1)
@@ -130,10 +124,32 @@ async def test_nothing_else_renews_it(lease, clock, request_, answers):
 
 async def test_it_is_renewed_once_however_often_topics_are_subscribed(lease, clock):
     coordinator = Coordinator(clock)
-    renew_by_answers(coordinator, lease)
+    bind(coordinator, lease)
     once = coordinator._do_heartbeat
-    renew_by_answers(coordinator, lease)
+    bind(coordinator, lease)
     assert coordinator._do_heartbeat is once
+
+
+async def test_a_member_commits(lease, clock):
+    coordinator = Coordinator(clock)
+    bind(coordinator, lease)
+    lease.renew(lease.now())
+    assert await coordinator._send_req(OffsetCommitRequest())
+
+
+@pytest.mark.parametrize("coordinator", [{}, {"connects_within": SESSION}])
+async def test_a_former_member_commits_nothing(lease, clock, left, coordinator):
+    """Where the next owner has come and gone, Kafka would take it, and what it has forgotten would come again.
+
+    After an outage of Kafka's that is no reason to leave.
+    """
+    coordinator = Coordinator(clock, **coordinator)
+    bind(coordinator, lease)
+    lease.renew(lease.now())
+    clock.advance(SESSION - coordinator._connects_within)
+    with pytest.raises(UnknownMemberIdError):
+        await coordinator._send_req(OffsetCommitRequest())
+    assert left == []
 
 
 class ProduceRequest:
