@@ -53,8 +53,8 @@ def wanted(request: web.Request) -> Wanted:
     """
     try:
         statuses = frozenset(Status(status) for status in request.query.getall("status", []) if status)
-    except ValueError as error:
-        raise web.HTTPBadRequest(text=f"{error}: one of {', '.join(Status)}") from None
+    except ValueError:
+        raise web.HTTPBadRequest(text=f"status must be one of {', '.join(Status)}") from None
     return Wanted(statuses=statuses, dag_id=request.query.get("dag") or None)
 
 

@@ -27,7 +27,8 @@ def register(routes: web.UrlDispatcher, group: Group, html: Html) -> None:
 
     def missing(what: str, answer: Answer) -> web.Response:
         status = HTTPStatus.SERVICE_UNAVAILABLE if answer.incomplete else HTTPStatus.NOT_FOUND
-        return html.page("error.html", status=status, text=f"No such {what} is known.", incomplete=answer.incomplete)
+        text = f"No such {what} is known."
+        return html.page("error.html", status=status, title=text, text=text, incomplete=answer.incomplete)
 
     async def commands(request: web.Request) -> web.Response:
         found = await group.commands(

@@ -149,6 +149,43 @@ async def test_what_is_not_there(bench):
     assert "limit must be a number" in await bench.page("/?limit=0", status=400)
 
 
+async def test_every_page_has_a_title_of_its_own(bench):
+    bench.fold(received(0))
+    paths = {"/": 200, "/commands/c0": 200, "/keys/k": 200, "/workers": 200, "/nothing": 404, "/keys/nobody": 404}
+    titles = [re.findall("<title>(.*)</title>", await bench.page(path, status)) for path, status in paths.items()]
+    assert titles == [
+        ["Commands · shop"],
+        ["c0 · shop"],
+        ["Key k · shop"],
+        ["Workers · shop"],
+        ["404 · shop"],
+        ["No such key is known. · shop"],
+    ]
+
+
+async def test_attempts_that_do_not_count_are_not_more_than_there_may_be(bench):
+    bench.store(entry(0, attempt=3, unstarted=2, policy=policy(max_attempts=1)))
+    assert "1, 3 of 1" not in parsed(await bench.page("/commands/c0")).text
+
+
+async def test_what_would_look_like_another_text_is_escaped(bench):
+    hidden = {"detail": "\x1b[31m\r\nred", "status": Status.FAILED, "params": '{"a":\n"\u202e"}'}
+    bench.store(entry(0, key="rtl-\u202elive\u200b".encode(), **hidden))
+    shown = "rtl-\\u202elive\\u200b"
+    assert shown in parsed(await bench.page("/")).text
+    assert "\\x1b[31m\\r\\nred" in parsed(await bench.page("/")).text
+    assert "<pre>{&#34;a&#34;:\n&#34;\\u202e&#34;}</pre>" in await bench.page("/commands/c0")
+    page = parsed(await bench.page("/?key=rtl-%E2%80%AElive%E2%80%8B"))
+    values = [attributes.get("value") for tag, attributes in page.tags if tag == "input"]
+    assert values[0] == "rtl-\u202elive\u200b"  # the form asks for it again
+    assert shown in page.text
+
+
+async def test_letters_and_emoji_that_are_put_together_stay_so(bench):
+    bench.store(entry(0, key="👩\u200d👧 a\u200cb".encode()))
+    assert "👩\u200d👧 a\u200cb" in parsed(await bench.page("/")).text
+
+
 async def test_a_page_refreshes_itself_when_told_to(bench):
     assert "http-equiv" not in await bench.page("/?status=failed")
     page = await bench.page("/?status=failed&refresh=5")
