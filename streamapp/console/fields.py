@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from streamapp.core.key import show_key
-from streamapp.core.model import Entry
+from streamapp.core.model import Entry, Standing
 from streamapp.wire.times import to_text
 
 Fields = dict[str, Any]
@@ -57,6 +57,12 @@ def more_fields(entry: Entry) -> Fields:
         "max_attempts": policy.max_attempts if policy else None,
         "params": _whole(entry.params),
     }
+
+
+def hold_fields(partition: int, standing: Standing) -> Fields:
+    """Who has put a key on hold."""
+    reason = _whole(standing.reason)
+    return {"partition": partition, "by": _whole(standing.by), "reason": reason, "at": to_text(standing.at)}
 
 
 def key_fields(key: bytes | None) -> Fields:

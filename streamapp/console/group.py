@@ -86,7 +86,8 @@ class Group:
         queue.sort(key=lambda fields: (fields["source"]["partition"], fields["source"]["offset"]))
         history.sort(key=newest, reverse=True)
         incomplete = self._incomplete(there, complete=here.queue.complete, local=local)
-        if not queue and not history:
+        holds = sorted([*here.holds, *_collected(there, "holds")], key=lambda hold: int(hold["partition"]))
+        if not (queue or history or holds):
             return Answer(None, incomplete)
         fields = {
             **key_fields(key),
@@ -94,6 +95,7 @@ class Group:
             "queue_truncated": here.queue.truncated or len(queue) > QUEUE or _any(there, "queue_truncated"),
             "history": history[:HISTORY],
             "history_truncated": here.history.truncated or len(history) > HISTORY or _any(there, "history_truncated"),
+            "holds": holds,
             "incomplete": incomplete,
         }
         return Answer(fields, incomplete)

@@ -6,16 +6,16 @@ question is answered at a time, so that many readers slow each other down and no
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from sys import maxsize
 
-from streamapp.console.fields import Fields, command_fields, more_fields
+from streamapp.console.fields import Fields, command_fields, hold_fields, more_fields
 from streamapp.console.reading import Reading, read
 from streamapp.console.waits import Waits, count_before
 from streamapp.console.worker import Worker
-from streamapp.core.effects import Queued, Settled
+from streamapp.core.effects import OfKey, Queued, Settled
 from streamapp.core.model import Entry, Status
 from streamapp.dispatch.partition import Partition
 from streamapp.wire import rows
@@ -65,6 +65,8 @@ class KeyFound:
 
     queue: Found
     history: Found
+    holds: list[Fields]
+    """Where it is on hold."""
 
 
 class Queries:
@@ -134,6 +136,7 @@ class Queries:
             return KeyFound(
                 self._found(reading, queue[:QUEUE], truncated=reading.passed_by or len(queue) > QUEUE),
                 self._found(reading, history[:HISTORY], truncated=len(history) > HISTORY),
+                list(_holds(reading, key)),
             )
 
     def _found(self, reading: Reading, entries: Iterable[tuple[Partition, Entry]], *, truncated: bool) -> Found:
@@ -176,6 +179,13 @@ async def _active(reading: Reading, partition: Partition, key: bytes) -> AsyncIt
     async for entry in reading.scan_partition(partition, rows.FREE):
         if entry.key == key and not entry.status.terminal:
             yield entry
+
+
+def _holds(reading: Reading, key: bytes) -> Iterator[Fields]:
+    for partition in reading.partitions if reading.here else ():
+        standing = partition.standing(OfKey(key))
+        if standing is not None and standing.stopped:
+            yield hold_fields(partition.number, standing)
 
 
 async def _last_ended(reading: Reading, partition: Partition, key: bytes) -> list[Entry]:

@@ -251,6 +251,15 @@ async def test_a_key_that_is_not_text(bench):
     assert (await bench.get("/api/v1/keys/%2F%2F4%2F"))["key_base64"] is None
 
 
+async def test_where_a_key_is_on_hold(benches):
+    one, two = await benches((0,), (1,))
+    said = instructed(Action.HOLD, key=b"k", by="ann", reason="mail is down")
+    two.fold(said, 1)
+    for bench in (one, two):
+        (hold,) = (await bench.get("/api/v1/keys/k"))["holds"]
+        assert hold == {"partition": 1, "by": "ann", "reason": "mail is down", "at": "2026-01-01T12:00:00.000Z"}
+
+
 async def test_how_many_are_before_it(bench):
     bench.store(*(entry(offset) for offset in range(1300)))
     bench.store(entry(2000, key=b"k2"))

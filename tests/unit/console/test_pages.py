@@ -6,8 +6,8 @@ import pytest
 from streamapp.console.fields import command_fields
 from streamapp.console.names import path_of
 from streamapp.console.rendering import Html
-from streamapp.core.model import Original, Reason, Status, Timings
-from tests.support.builders import AT, SECOND, command, entry, policy, received, rejection
+from streamapp.core.model import Action, Original, Reason, Status, Timings
+from tests.support.builders import AT, SECOND, command, entry, instructed, policy, received, rejection
 
 HOSTILE = "</pre><script>alert(1)</script><img src=x onerror=\"alert('2')\">{{ 7 * 7 }}"
 
@@ -161,6 +161,15 @@ async def test_every_page_has_a_title_of_its_own(bench):
         ["404 · shop"],
         ["No such key is known. · shop"],
     ]
+
+
+async def test_a_hold_is_shown_also_where_its_key_has_no_commands(bench):
+    bench.fold(instructed(Action.HOLD, key=b"k", by="ann", reason="mail is down"))
+    page = parsed(await bench.page("/keys/k")).text
+    assert "On hold since 2026-01-01 12:00:00.000 by ann: mail is down" in page
+    assert "Nothing waits or runs." in page
+    bench.fold(instructed(Action.RELEASE, offset=1, key=b"k", control_id="another"))
+    assert "No such key is known." in await bench.page("/keys/k", status=404)
 
 
 async def test_attempts_that_do_not_count_are_not_more_than_there_may_be(bench):
