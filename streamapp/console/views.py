@@ -8,7 +8,7 @@ from aiohttp import web
 
 from streamapp.console import asked
 from streamapp.console.group import Answer, Group
-from streamapp.console.names import BASE64
+from streamapp.console.names import BASE64, path_of
 from streamapp.console.rendering import Html, command_path, key_path
 from streamapp.core.model import Status
 
@@ -31,6 +31,8 @@ def register(routes: web.UrlDispatcher, group: Group, html: Html) -> None:
         return html.page("error.html", status=status, title=text, text=text, incomplete=answer.incomplete)
 
     async def commands(request: web.Request) -> web.Response:
+        if named := request.query.get("id"):
+            raise web.HTTPSeeOther(path_of("/commands", named.encode(errors="replace")))
         found = await group.commands(
             asked.wanted(request), asked.limit(request), key=asked.key(request), local=asked.local(request)
         )

@@ -55,7 +55,7 @@ async def test_the_form_keeps_what_was_asked_for(bench):
     bench.fold(received(0, key=b"\xff"))
     page = parsed(await bench.page("/?key=_w&base64=1&status=accepted&dag=probe"))
     values = {attributes["name"]: attributes.get("value") for tag, attributes in page.tags if tag == "input"}
-    assert values == {"key": "_w", "base64": "1", "dag": "probe"}
+    assert values == {"key": "_w", "base64": "1", "dag": "probe", "id": None}
     assert ("option", {"value": "accepted", "selected": None}) in page.tags
     assert "c0" in page.text
 
@@ -161,6 +161,12 @@ async def test_every_page_has_a_title_of_its_own(bench):
         ["404 · shop"],
         ["No such key is known. · shop"],
     ]
+
+
+async def test_an_id_leads_to_its_command(bench):
+    bench.fold(received(0, content=command(id="a/b?c ")))
+    assert '<h1 class="id">a/b?c </h1>' in await bench.page("/?key=&status=&dag=&id=a%2Fb%3Fc+")
+    assert "No such command is known." in await bench.page("/?id=nobody", status=404)
 
 
 async def test_a_hold_is_shown_also_where_its_key_has_no_commands(bench):
