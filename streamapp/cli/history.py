@@ -12,7 +12,7 @@ from streamapp.cli.choosing import MomentType
 from streamapp.cli.control import partition_in, partitions_in
 from streamapp.cli.options import with_settings
 from streamapp.cli.output import coloured, print_json, printable, say
-from streamapp.cli.parts import registry_of
+from streamapp.cli.parts import outcomes_of
 from streamapp.cli.results import as_json_object
 from streamapp.cli.running import run_work
 from streamapp.cli.scan import Topic
@@ -22,7 +22,6 @@ from streamapp.cli.workers import command_at, key_at
 from streamapp.core.errors import Unavailable
 from streamapp.core.model import Outcome
 from streamapp.settings import Settings
-from streamapp.wire.outcomes import OutcomeCodec
 from streamapp.wire.times import to_text
 
 REMEMBERED = 100_000
@@ -120,7 +119,7 @@ class _Reader:
 
     async def read(self) -> AsyncIterator[Outcome]:
         """In order within each partition."""
-        codec = OutcomeCodec(registry_of(self._settings), self._settings.results_topic)
+        codec = outcomes_of(self._settings)
         said: dict[str, None] = {}
         async with Topic(self._settings, "results") as topic:
             starts = topic.starts if self._since is None else await topic.at(self._since)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from streamapp.cli.choosing import Chosen
-from streamapp.cli.parts import registry_of
+from streamapp.cli.parts import outcomes_of, registry_of
 from streamapp.cli.rounds import Followed, Follower, Place, Rounds, Told
 from streamapp.cli.scan import Topic
 from streamapp.cli.values import Shown, Values
@@ -17,7 +17,6 @@ from streamapp.core.model import DeadLetter, Original, Reopens, Source
 from streamapp.settings import Settings
 from streamapp.wire.dead_letter import decode_dead_letter
 from streamapp.wire.discards import Discard, decode_discard
-from streamapp.wire.outcomes import OutcomeCodec
 from streamapp.wire.reopens import decode_reopens
 from streamapp.wire.times import EPOCH, to_text
 
@@ -212,7 +211,7 @@ async def _outcomes(
     since = min((letter.at for letter in letters), default=None)
     if everything:
         since = chosen.since
-    codec = OutcomeCodec(registry_of(settings), settings.results_topic)
+    codec = outcomes_of(settings)
     async with Topic(settings, "results") as topic:
         starts = topic.starts if since is None else await topic.at(earlier(since))
         numbers = {partition for partition, _ in places}

@@ -16,7 +16,7 @@ from streamapp.cli.deliver import Parcel, deliver
 from streamapp.cli.letters import earlier, reopens_of
 from streamapp.cli.options import with_settings
 from streamapp.cli.output import print_json, say
-from streamapp.cli.parts import registry_of
+from streamapp.cli.parts import outcomes_of
 from streamapp.cli.replaying import Seen, Step, Why, plan
 from streamapp.cli.rounds import Place, Rounds
 from streamapp.cli.running import run_work
@@ -25,7 +25,6 @@ from streamapp.clock import SystemClock
 from streamapp.core.key import show_key
 from streamapp.core.model import TERMINAL, Original, Status
 from streamapp.settings import Settings
-from streamapp.wire.outcomes import OutcomeCodec
 from streamapp.wire.reopens import REPLAY_ID_FORM, is_replay_id, reopening
 from streamapp.wire.times import from_millis
 
@@ -173,7 +172,7 @@ async def _starts(topic: Topic, span: Span) -> dict[int, int]:
 
 
 async def _note_outcomes(settings: Settings, rounds: Rounds, places: set[Place], since: datetime) -> None:
-    codec = OutcomeCodec(registry_of(settings), settings.results_topic)
+    codec = outcomes_of(settings)
     async with Topic(settings, "results") as topic:
         starts = await topic.at(earlier(since))
         wanted = {partition for partition, _ in places}

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from aiokafka import TopicPartition
 
-from streamapp.cli.parts import registry_of
+from streamapp.cli.parts import outcomes_of
 from streamapp.cli.scan import open_reader
 from streamapp.core.model import Outcome
 from streamapp.kafka import topics
@@ -27,7 +27,7 @@ class Results:
         self._settings = settings
         self._partitions = partitions
         self._from_beginning = from_beginning
-        self._codec = OutcomeCodec(registry_of(settings), settings.results_topic)
+        self._codec = outcomes_of(settings)
         self._ends: dict[TopicPartition, int] = {}
         self.unreadable = 0
         """Records that were no outcomes."""

@@ -8,7 +8,7 @@ import click
 from streamapp.cli.asking import key_options, utf8
 from streamapp.cli.options import with_settings
 from streamapp.cli.output import print_fields, print_json, say
-from streamapp.cli.parts import registry_of
+from streamapp.cli.parts import outcomes_of
 from streamapp.cli.results import as_json_object
 from streamapp.cli.running import run_work
 from streamapp.cli.scan import Topic
@@ -17,7 +17,6 @@ from streamapp.cli.unread import look
 from streamapp.cli.workers import command_at
 from streamapp.core.errors import Unavailable
 from streamapp.settings import Settings
-from streamapp.wire.outcomes import OutcomeCodec
 
 
 @click.command()
@@ -82,7 +81,7 @@ def _unread(settings: Settings, command_id: str, partition: int | None, key: byt
 
 async def _standings(settings: Settings, command_id: str) -> Standings:
     standings = Standings()
-    codec = OutcomeCodec(registry_of(settings), settings.results_topic)
+    codec = outcomes_of(settings)
     async with Topic(settings, "results") as topic:
         async for record in topic.read(topic.starts, label="looking through what was said"):
             outcome = await codec.decode(record.key, record.value)
