@@ -1,5 +1,6 @@
 """Reads: the dead-letter topic, and what became of its letters. Writes: stdout; discard writes marks to that topic."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from streamapp.wire.times import to_text
 
 SHOWN = 100
 """Letters in a list for which no limit is given."""
+WHERE = "`streamapp dead-letters list` shows their ids, which are not those of commands"
 
 
 @click.group("dead-letters")
@@ -122,7 +124,7 @@ def show(*, settings: Settings, as_json: bool, dlq_id: str) -> None:
     """  # noqa: D301
     found = run_work(search(settings, Chosen(ids=frozenset({dlq_id}))))
     if not found.letters:
-        raise click.ClickException(f"there is no dead letter {dlq_id} on {settings.dead_letters_topic}")
+        raise click.ClickException(f"there is no dead letter {dlq_id} on {settings.dead_letters_topic}; {WHERE}")
     (one,) = found.letters
     headers = [(name, _text(content)) for name, content in one.letter.original.headers]
     if as_json:
@@ -137,9 +139,16 @@ def show(*, settings: Settings, as_json: bool, dlq_id: str) -> None:
         note = f": {discarded['note']}" if discarded["note"] else ""
         fields["discarded"] = f"{discarded['at']} by {discarded['by']}{note}"
     fields["source"] = one.letter.source
-    print_fields({**fields, **{f"header {name}": content for name, content in headers}})
-    record = one.shown.as_json()
-    print_fields({"value is": record.pop("wire"), **{f"value {name}": part for name, part in record.items()}})
+    value = one.shown
+    print_fields(
+        {
+            **fields,
+            **{f"header {name}": content for name, content in headers},
+            "value is": value.wire if value.schema_id is None else f"{value.wire}, schema id {value.schema_id}",
+            "value note": value.note,
+            "value": value.text if value.fields is None else json.dumps(value.fields, ensure_ascii=False),
+        }
+    )
 
 
 @dead_letters.command("discard")
@@ -199,8 +208,9 @@ def fail_for_missing(settings: Settings, chosen: Chosen, known: set[str]) -> Non
     """Exit code 1 when something was named that isn't there."""
     missing = sorted(chosen.ids - known)
     if missing:
+        names = ", ".join(map(printable, missing))
         raise click.ClickException(
-            f"not on {settings.dead_letters_topic}: {', '.join(map(printable, missing))}; nothing was done about them"
+            f"not on {settings.dead_letters_topic}: {names}; nothing was done about them; {WHERE}"
         )
 
 

@@ -68,6 +68,8 @@ class Verbs(click.Group):
             raise Failed(str(error), 2) from None
         except StreamappError as error:
             raise Failed(str(error), 1) from None
+        except click.FileError as error:
+            raise Failed(error.format_message(), 2) from None
         except click.ClickException as error:
             if type(error) is not click.ClickException:  # wrong usage has several lines, and click's own form
                 raise
@@ -87,8 +89,8 @@ def main() -> None:
     """Send commands and see what became of them.
 
     Settings come from STREAMAPP_* variables, from streamapp.toml and from the properties file that --config-file or
-    STREAMAPP_CONFIG_FILE names. What is asked for goes to stdout, as text or with --json as JSON; everything else
-    goes to stderr.
+    STREAMAPP_CONFIG_FILE names. What is asked for goes to stdout, as text or with --json as JSON, a line for each
+    thing; everything else goes to stderr.
 
     \b
     Exit codes:

@@ -70,6 +70,12 @@ async def _copy_check(client: httpx.AsyncClient, settings: Settings, part: str, 
     live = audit.Snapshot.parse(answer.text)
     found = audit.compare(live, await audit.rebuild(settings, number, live.offset))
     if found.equal:
-        return Check(part, "ok", f"{found.compared} rows equal their changelog up to offset {live.offset}")
+        return Check(part, "ok", _equal(found.compared, live.offset))
     what = f"{found.missing} rows are missing, {found.phantom} are phantoms, {found.different} differ"
     return Check(part, "problem", f"of {found.compared} rows, {what}", MEND)
+
+
+def _equal(compared: int, offset: int | None) -> str:
+    if offset is None:
+        return "it is empty, and so is its changelog"
+    return f"{compared} rows equal their changelog up to offset {offset}"

@@ -7,6 +7,7 @@ import click
 
 from streamapp.cli.options import with_settings
 from streamapp.cli.output import print_json, print_table, say
+from streamapp.cli.routes import duration
 from streamapp.cli.running import run_work
 from streamapp.kafka.topics import Found, Problem, create, describe, find_problems
 from streamapp.settings import Settings
@@ -60,7 +61,8 @@ async def _topics(
 
 def _row(topic: Found) -> tuple[object, ...]:
     cleanup = topic.configs.get("cleanup.policy")
-    return topic.name, topic.role, topic.partitions, topic.replication, cleanup, topic.kept, topic.max_bytes
+    kept = None if topic.kept is None else duration(topic.kept)
+    return topic.name, topic.role, topic.partitions, topic.replication, cleanup, kept, f"{topic.max_bytes} bytes"
 
 
 def _as_json(topic: Found) -> dict[str, object]:

@@ -40,7 +40,10 @@ def to_text(at: datetime) -> str:
 
 def from_text(text: str) -> datetime:
     """The point in time, cut to milliseconds; ValueError when it can't be read or names no offset from UTC."""
-    at = datetime.fromisoformat(text)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time in ISO 8601") from None
     if at.tzinfo is None:
         raise ValueError(f"{text!r} names no offset from UTC (such as Z)")
     try:

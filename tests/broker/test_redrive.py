@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -241,6 +242,14 @@ def test_lists_and_counts(site: Installation, run: Run) -> None:
         "run_failed": {"open": 2, "redriven": 0, "discarded": 0},
         "invalid_command": {"open": 1, "redriven": 0, "discarded": 0},
     }
+    shown = run("dead-letters", "show", ids[0]).stdout
+    value = re.search(r"^value: +(.*)$", shown, re.MULTILINE)
+    assert value, shown
+    assert json.loads(value[1])["params"] == {"fail": True}
+    assert re.search(r"^value is: +json$", shown, re.MULTILINE)
+    named_as_a_command = run("redrive", "list-1")
+    assert named_as_a_command.exit_code == 1
+    assert "`streamapp dead-letters list` shows their ids" in named_as_a_command.stderr
     missing = run("dead-letters", "show", "nothing-0-0-1")
     assert missing.exit_code == 1
     assert "there is no dead letter nothing-0-0-1" in missing.stderr

@@ -57,7 +57,7 @@ async def test_an_empty_key_is_a_key() -> None:
         ('{"command": "app.probe", "params": "[]"}', "params must be a JSON object as text"),
         ('{"command": "app.probe", "params": "{\\"_command\\": 1}"}', "params must not have _command"),
         ('{"command": "probe", "params": "{}"}', "must be like app.<dag id>"),
-        ('{"command": "app.probe", "params": "{}", "not_before": "tomorrow"}', "not_before: "),
+        ('{"command": "app.probe", "params": "{}", "not_before": "tomorrow"}', "not_before: 'tomorrow' is not a time"),
         ('{"command": "app.probe", "params": "{}", "deadline": "2026-01-31T08:00:00"}', "names no offset from UTC"),
         (json.dumps({**GOOD, "key": "k" * 1000}), "max_command_bytes allows 1000"),
         ('{"command": "app.probe", "params": "{}", "params": "{}"}', "twice"),

@@ -1,11 +1,13 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import TextIO
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
-from streamapp.cli.main import VERBS, main
+from streamapp.cli.main import VERBS, Verbs, main
 from tests.support.fake_worker import command_path, worker
 
 
@@ -116,3 +118,18 @@ def test_no_verb_builds_the_app() -> None:
     rooms = {name.split(".")[1] for name in loaded if name.startswith("streamapp.")}
     assert rooms <= {"airflow", "cli", "clock", "core", "files", "kafka", "routes", "settings", "wire"}
     assert not loaded & {"faust.app", "faust.app.base"}
+
+
+def test_a_file_that_can_not_be_written_is_wrong_input(tmp_path: Path) -> None:
+    class Writing(Verbs):
+        def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+            @click.command(cmd_name)
+            @click.argument("file", type=click.File("w", lazy=True))
+            def write(file: TextIO) -> None:
+                file.write("x")
+
+            return write
+
+    done = CliRunner().invoke(Writing(), ["write", str(tmp_path / "missing" / "file")])
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Error: Could not open file")

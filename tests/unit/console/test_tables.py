@@ -11,7 +11,7 @@ import httpx
 import pytest
 from aiohttp import web
 
-from streamapp.cli.tables import _copy_check
+from streamapp.cli.tables import _copy_check, _equal
 from streamapp.console import tables
 from streamapp.console.answers import tell_errors
 from streamapp.core.errors import Unsafe
@@ -132,3 +132,8 @@ async def test_a_partition_of_another_worker():
 async def test_what_is_no_partition_is_not_found(number):
     async with serving(lambda _: pytest.fail("asked")) as url, aiohttp.ClientSession(url) as session:
         assert (await session.get(f"/api/v1/tables/{number}")).status == 404
+
+
+def test_an_empty_table_has_no_offset_to_tell():
+    assert _equal(3, 7) == "3 rows equal their changelog up to offset 7"
+    assert "None" not in _equal(0, None)
