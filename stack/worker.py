@@ -27,6 +27,12 @@ def settings(config: Config) -> dict[str, str]:
     }
 
 
+def routes_file(folder: Path, named: str | None) -> dict[str, str]:
+    """Return the environment by which workers find the routes file of a folder: they start in one of their own."""
+    path = folder / (named or "streamapp.toml")
+    return {"STREAMAPP_ROUTES_FILE": str(path)} if named or path.exists() else {}
+
+
 class _Worker(Part):
     """A worker under a supervisor, for a worker may end to be started again."""
 
@@ -56,7 +62,8 @@ class _Worker(Part):
         return http_problem(f"http://{HOST}:{self.port}/health/ready")
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, **settings(self.config), "PYTHONPATH": str(ROOT)}
+        routes = routes_file(ROOT, os.environ.get("STREAMAPP_ROUTES_FILE"))
+        return {**os.environ, **settings(self.config), **routes, "PYTHONPATH": str(ROOT)}
 
 
 class Worker1(_Worker):
