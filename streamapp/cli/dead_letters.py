@@ -79,6 +79,8 @@ def list_(*, settings: Settings, as_json: bool, chosen: Chosen, states: tuple[st
     elif letters:
         heads = ("ID", "AT", "STATE", "REASON", "KEY", "COMMAND", "DETAIL")
         print_table([heads, *map(_row, letters[:limit])])
+    else:
+        say(f"no dead letter on {settings.dead_letters_topic} is like this")
     if len(letters) > limit:
         say(f"there are more than {limit}; --limit shows more, the filters fewer")
 

@@ -13,7 +13,7 @@ from streamapp.cli.running import run_work
 from streamapp.cli.standing import Standings
 from streamapp.core.errors import Unavailable
 from streamapp.core.key import show_key
-from streamapp.core.model import Outcome
+from streamapp.core.model import Outcome, Status
 from streamapp.settings import Settings
 from streamapp.wire.times import to_text
 
@@ -137,7 +137,7 @@ class _Follower:
 
 def outcome_line(outcome: Outcome) -> str:
     """The outcome for people."""
-    status = coloured(outcome.status) + " " * (12 - len(outcome.status))
+    status = coloured(outcome.status) + " " * (len(Status.ATTEMPT_FAILED) - len(outcome.status))
     key = None if outcome.key is None else f"key={show_key(outcome.key)}"
     parts = [printable(part) for part in (outcome.command_id, key, outcome.command) if part]
     why = ": ".join(printable(part) for part in (outcome.reason, outcome.detail) if part)

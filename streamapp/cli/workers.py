@@ -58,6 +58,8 @@ def _name(name: bytes) -> str:
 
 def _ask(worker: str, path: str, field: str) -> dict[str, Any] | None:
     """What a worker says, which has this field."""
+    if not worker.lower().startswith(("http://", "https://")):
+        raise click.UsageError(f"--worker {worker}: must be an address such as http://127.0.0.1:6066")
     try:
         answer = _client().get(f"{worker.rstrip('/')}/api/v1/{path}")
         content = answer.json()

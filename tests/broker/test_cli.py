@@ -266,7 +266,7 @@ def test_tail_filters_and_counts(run: Run, topic: str, kafka: Kafka) -> None:
     assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["accepted", "triggered"]
     done = run("tail", "--command-id", "b", "--count", "1", "--timeout", "20s")
     assert done.exit_code == 0
-    assert done.stdout == ("2026-01-31T08:00:00.000Z  accepted      b  key=other  app.probe  (went \\x1b[31mwell)\n")
+    assert done.stdout == ("2026-01-31T08:00:00.000Z  accepted        b  key=other  app.probe  (went \\x1b[31mwell)\n")
 
 
 def test_tail_in_vain_ends_in_time(run: Run, topic: str, kafka: Kafka) -> None:

@@ -237,6 +237,9 @@ def test_lists_and_counts(site: Installation, run: Run) -> None:
     text = run("dead-letters", "list", "--key", "list", "--reason", "run_failed", "--command", "app.p*", "--dag", "pr*")
     assert [line.split()[0] for line in text.stdout.splitlines()] == ["ID", ids[2], ids[0]]
     assert lines(run("dead-letters", "list", "--key", "list", "--until", "2020-01-01T00:00:00Z", "--json")) == []
+    nothing = run("dead-letters", "list", "--key", "list", "--until", "2020-01-01T00:00:00Z")
+    assert (nothing.exit_code, nothing.stdout) == (0, "")
+    assert "no dead letter" in nothing.stderr
     (counts,) = lines(run("dead-letters", "stats", "--key", "list", "--json"))
     assert counts == {
         "run_failed": {"open": 2, "redriven": 0, "discarded": 0},

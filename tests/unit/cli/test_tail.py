@@ -1,5 +1,6 @@
 import json
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,8 +31,14 @@ OUTCOME = Outcome(
 
 def test_a_line_for_people() -> None:
     assert click.unstyle(outcome_line(OUTCOME)) == (
-        "2026-01-31T08:00:00.000Z  failed        order-17  key=event  app.probe  (run_failed: the run \\x1b[2Jfailed)"
+        "2026-01-31T08:00:00.000Z  failed          order-17  key=event  app.probe  (run_failed: the run \\x1b[2Jfailed)"
     )
+
+
+def test_lines_of_all_attempts_stand_in_the_same_columns() -> None:
+    lines = [click.unstyle(outcome_line(replace(OUTCOME, status=status))) for status in Status if len(status) < 15]
+    assert len(lines) > 10
+    assert {line.index("order-17") for line in lines} == {42}
 
 
 def test_a_json_object_has_the_fields_of_the_topic() -> None:

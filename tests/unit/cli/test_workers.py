@@ -1,3 +1,4 @@
+import click
 import pytest
 
 from streamapp.cli.workers import command_at, key_at
@@ -19,3 +20,8 @@ def test_any_id_survives_the_way(command_id):
     with worker({command_path(command_id): (200, {"command_id": command_id})}) as url:
         assert command_at(url, command_id) == {"command_id": command_id}
         assert command_at(url, "another") is None
+
+
+def test_what_is_no_address_is_wrong_usage():
+    with pytest.raises(click.UsageError, match="--worker nonsense: must be an address such as http"):
+        command_at("nonsense", "a")
