@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from streamapp.airflow.guard import Guard
@@ -69,6 +69,8 @@ class Parts:
     """Tells the sink that there may be something to start."""
     passed_over: int = 0
     """Records of the results and control topics that could not be read."""
+    waiting: set[str] = field(default_factory=set)
+    """Topics whose next record waits for a part that is away."""
 
     def fold(self, message: Any, event: Event, ack: Callable[[], None]) -> None:
         """Fold an event read from a Kafka message, unless its partition is being given up: then it comes again."""
@@ -78,19 +80,27 @@ class Parts:
         self.folds.fold((message.topic, message.partition), partition, event, ack)
         self.measure()
 
-    async def patiently(self, part: str, ask: Callable[[], Awaitable[T]]) -> T:
-        """The answer of a part that may be away; commands are held meanwhile, so that results and control flow on."""
+    async def patiently(self, part: str, topic: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer of a part that may be away; commands are held meanwhile, so that results and control flow on.
+
+        Args:
+            part: In a word.
+            topic: Whose record can't be read without it.
+            ask: For the answer.
+        """
 
         async def once() -> T:
             try:
                 return await ask()
             except Unavailable:
                 self.gate.close(part)
+                self.waiting.add(topic)
                 raise
 
         try:
             return await patiently(once, self.clock)
         finally:
+            self.waiting.discard(topic)
             self.gate.open(part)
 
     def pass_over(self, message: Any, ack: Callable[[], None]) -> None:

@@ -34,7 +34,7 @@ async def receive(parts: Parts, message: Any) -> CommandReceived:
             source=source, key=message.key, value=message.value, headers=headers, recorded_at=recorded_at
         )
 
-    content = await parts.patiently("registry: commands", decode)
+    content = await parts.patiently("registry: commands", message.topic, decode)
     policy = reopens = None
     try:
         reopens = decode_reopens(source, headers)

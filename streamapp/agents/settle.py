@@ -16,7 +16,7 @@ def register(app: DurableApp, topic: Any, parts: Parts) -> None:
         async for event in stream.noack().events():
             message = event.message
             outcome = await parts.patiently(
-                "registry: results", partial(parts.outcomes.decode, message.key, message.value)
+                "registry: results", message.topic, partial(parts.outcomes.decode, message.key, message.value)
             )
             if message.generation_id != app.consumer_generation_id:
                 continue  # it comes again, to whoever owns it now

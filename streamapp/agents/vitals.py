@@ -45,8 +45,8 @@ class Vitals:
     async def look(self) -> None:
         """Find out whether what there is to be read is read."""
         readings = await unread(self._app) if self._parts.partitions.accepting else None
-        held = (self._app.commands_topic,) if self._parts.gate.reasons else ()
-        self.untaken = self._uptake.look(readings, held, self._parts.clock.monotonic())
+        held = {self._app.commands_topic} if self._parts.gate.reasons else set()
+        self.untaken = self._uptake.look(readings, held | self._parts.waiting, self._parts.clock.monotonic())
 
 
 def register(app: DurableApp, parts: Parts, vitals: Vitals, figures: Callable[[], Figures]) -> Callable[[], Any]:

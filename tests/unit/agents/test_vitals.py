@@ -1,14 +1,22 @@
 import asyncio
 import threading
+from dataclasses import MISSING, fields
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
+from faust.types import TP
 
 from streamapp.agents import vitals
-from streamapp.agents.vitals import Pulse, give_up_if
+from streamapp.agents.parts import Parts
+from streamapp.agents.vitals import Pulse, Vitals, give_up_if
+from streamapp.core.errors import Unavailable
+from streamapp.dispatch.gate import Gate
 from streamapp.kafka import exits
-from streamapp.observe.health import Verdict
+from streamapp.observe.health import STALLED_AFTER, Verdict
 from tests.support.eventually import eventually
+from tests.support.manual_clock import ManualClock
+from tests.support.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +91,47 @@ def test_a_bad_verdict_ends_the_process_and_says_why(caplog):
 
 def test_a_good_verdict_does_not():
     give_up_if(Verdict(), lambda _: pytest.fail("it has left"))
+
+
+class Unread:
+    """An app whose topics have one record each that nobody takes in."""
+
+    commands_topic = "commands"
+    rebalancing = in_recovery = False
+
+    def __init__(self) -> None:
+        topics = TP("commands", 0), TP("results", 0), TP("control", 0)
+        self.gaps = SimpleNamespace(in_hand=lambda: dict.fromkeys(topics, (7, 8)))
+        client = SimpleNamespace(_subscription=SimpleNamespace(subscription=None))
+        self.consumer = SimpleNamespace(highwaters=self._ends, _thread=SimpleNamespace(_consumer=client))
+
+    async def _ends(self, *tps) -> dict[TP, int]:
+        return dict.fromkeys(tps, 8)
+
+
+async def test_results_that_wait_for_the_registry_are_no_reason_to_leave():
+    """A worker that is started again waits for it, too, and does not even fold instructions meanwhile."""
+    clock, there = ManualClock(), []
+    needed = {one.name: None for one in fields(Parts) if one.default is MISSING and one.default_factory is MISSING}
+    gate = Gate(hold=lambda: None, release=lambda: None)
+    parts = Parts(**needed | {"clock": clock, "gate": gate, "partitions": SimpleNamespace(accepting=True)})
+    signs = Vitals(Unread(), parts)
+
+    async def decode():
+        if not there:
+            raise Unavailable("the registry does not answer")
+        return "an outcome"
+
+    async def untaken():
+        await signs.look()
+        clock.advance(STALLED_AFTER)
+        await signs.look()
+        return {topic for topic, since in signs.untaken.items() if since >= STALLED_AFTER}
+
+    decoding = asyncio.create_task(parts.patiently("registry: results", "results", decode))
+    await until(lambda: clock.sleeping)
+    assert await untaken() == {"control"}
+    there.append(True)
+    clock.advance(STALLED_AFTER)
+    assert await decoding == "an outcome"
+    assert await untaken() == {"commands", "results", "control"}, "what nobody takes in, though nothing is in the way"
