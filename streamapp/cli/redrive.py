@@ -88,7 +88,7 @@ def redrive(
     if edit or params is not None:
         steps = [_mendable(step) for step in steps]
         values = {
-            step.id: run_work(_changed(settings, step.letter, new_params, edit=edit))
+            step.id: run_work(changed_value(settings, step.letter, new_params, edit=edit))
             for step in steps
             if step.way is Way.AT_END and step.letter is not None
         }
@@ -169,8 +169,10 @@ def _new_params(params: str | None) -> dict[str, Any] | None:
         raise click.BadParameter(str(error), param_hint="--params") from None
 
 
-async def _changed(settings: Settings, letter: Letter, params: dict[str, Any] | None, *, edit: bool) -> bytes:
-    """The value that is sent instead.
+async def changed_value(
+    settings: Settings, letter: Letter, params: dict[str, Any] | None = None, *, edit: bool = False
+) -> bytes:
+    """The value that is sent instead, with other params or as somebody edits it.
 
     Raises:
         ConfigError: It would be rejected again, or the record's form has no place for it.
@@ -179,11 +181,12 @@ async def _changed(settings: Settings, letter: Letter, params: dict[str, Any] | 
     before, shown = letter.letter.original.value, letter.shown
     fields = _edited(letter) if edit else {**_readable(letter.letter.id, shown), "params": params}
     value = await Values(registry).write(before, fields)
+    record = record_of(letter, value)
     verdict = await CommandDecoder(registry, settings.max_command_bytes).decode(
         source=letter.letter.source,
-        key=letter.letter.key,
-        value=value,
-        headers=letter.letter.original.headers,
+        key=record.key,
+        value=record.value,
+        headers=record.headers,
         recorded_at=letter.letter.at,
     )
     if isinstance(verdict, Rejection):

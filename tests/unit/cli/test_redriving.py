@@ -5,8 +5,10 @@ import pytest
 
 from streamapp.cli.choosing import Chosen
 from streamapp.cli.letters import Letter, Search
+from streamapp.cli.redrive import changed_value
 from streamapp.cli.redriving import Way, instruction_of, plan, record_of
 from streamapp.cli.values import Shown
+from streamapp.core.errors import ConfigError
 from streamapp.core.model import Action, DeadLetter, Original, Reason, Reopens, Status
 from streamapp.settings import Settings
 from streamapp.wire.discards import Discard
@@ -86,6 +88,21 @@ def test_what_can_not_be_redriven(dead, more, why):
     (step,) = the_plan(dead, **more)
     assert step.way is Way.NOT
     assert why in step.why
+
+
+async def test_a_changed_value_has_to_fit_with_the_header_of_a_redrive():
+    """Else it would be sent, told as redriven, and rejected as too large."""
+    before = letter(value=b'{"command": "app.probe", "params": "{}"}')
+    before = replace(before, shown=Shown("json", {"command": "app.probe", "params": {}}))
+
+    def params(length):
+        return {"text": "x" * length}
+
+    room = SETTINGS.max_command_bytes - record_of(before, await changed_value(SETTINGS, before, params(0))).size
+    fits = await changed_value(SETTINGS, before, params(room))
+    assert record_of(before, fits).size == SETTINGS.max_command_bytes
+    with pytest.raises(ConfigError, match=r"too_large.*nothing was sent"):
+        await changed_value(SETTINGS, before, params(room + 1))
 
 
 def test_what_the_workers_may_have_forgotten_is_said_to_be():
