@@ -71,8 +71,10 @@ def _of_command(state: State, event: Instructed) -> Decision:
     standing = state.standing(scope)
     entry = _asked_for(state, asked)
     answer = _given(standing.answers, asked) if standing else None
-    if answer is None and entry is not None and entry.instructed == asked.control_id:  # a crash cut it short
-        answer = Answer(asked.control_id, about=entry.source.offset)
+    if answer is None:
+        followed = _last_instructed(state, entry)
+        if followed is not None and followed.instructed == asked.control_id:  # a crash cut it short
+            answer = Answer(asked.control_id, about=followed.source.offset)
     if answer is not None:
         return _of_command_again(state, entry, _standing(standing, event, answer, stopped=False), event, answer)
     if entry is None:
@@ -83,6 +85,16 @@ def _of_command(state: State, event: Instructed) -> Decision:
     answer = Answer(asked.control_id, changed, entry.source.offset)
     said = _of_entry(entry, event, answer)
     return Decision((Put(scope, _standing(standing, event, answer, stopped=False)),), (said,))
+
+
+def _last_instructed(state: State, entry: Entry | None) -> Entry | None:
+    """Of a command's rounds, the last one for which an instruction was followed.
+
+    Where a crash kept the answer from being written, the next round may be open before the instruction is read again.
+    """
+    while entry is not None and entry.instructed is None:
+        entry = state.entry(entry.key, entry.reopens.source.offset) if entry.reopens is not None else None
+    return entry
 
 
 def _of_command_again(

@@ -489,6 +489,24 @@ def test_an_instruction_read_again_does_not_meet_the_next_round(table):
     assert table.entry(5).status is Status.ACCEPTED
 
 
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_an_instruction_that_a_crash_cut_short_does_not_meet_the_next_round(table, rounds):
+    """What was written of it is the command's row alone, so its answer does not stand beside the command yet."""
+    event = instructed(Action.SKIP, command_id="c1", offset=3)
+    table.fold(event, keep=1)
+    after = table.again()
+    last = 1
+    for number in range(1, rounds + 1):
+        after.fold(replace(received(4 + number, id="c1"), reopens=Reopens(source(last), number, "again")))
+        last = 4 + number
+        if number < rounds:
+            after.fold(observed(run_ended(after.entry(last)), at=AT))
+    again = after.fold(event)
+    assert (answer(again).id, answer(again).status) == ("commands-0-1-instruction_applied-control-3", APPLIED)
+    assert [said.id for said in outcomes(again)[1:]] == ["commands-0-1-1.0-skipped"], "nobody was told so before"
+    assert after.entry(last).status is Status.ACCEPTED
+
+
 def test_an_instruction_refused_because_its_command_was_unknown_does_not_meet_it_later(table):
     event = instructed(Action.CANCEL, command_id="c9", offset=3)
     table.folds(event, received(9))
