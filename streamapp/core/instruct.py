@@ -24,6 +24,7 @@ from streamapp.core.effects import (
 )
 from streamapp.core.events import Instructed
 from streamapp.core.model import (
+    ANSWER_IDS_KEPT,
     ANSWERS_KEPT,
     Action,
     Answer,
@@ -267,7 +268,10 @@ def _given(answers: tuple[Answer, ...], asked: Instruction) -> Answer | None:
 
 
 def _with(answers: tuple[Answer, ...], answer: Answer) -> tuple[Answer, ...]:
-    return (*answers, answer)[-ANSWERS_KEPT:]
+    kept = (*answers, answer)[-ANSWERS_KEPT:]
+    while sum(len(one.control_id) for one in kept) > ANSWER_IDS_KEPT:
+        kept = kept[1:]
+    return kept
 
 
 def _of_entry(entry: Entry, event: Instructed, answer: Answer) -> Emit:

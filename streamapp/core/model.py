@@ -190,8 +190,11 @@ class Reopens:
         return f"{self.source}-{self.round}"
 
 
-ANSWERS_KEPT = 8
-"""Instructions that a command, a key or a DAG remembers: more are never in doubt after a crash."""
+ANSWERS_KEPT = 64
+"""Instructions that a command, a key or a DAG remembers. More than were given to it since the last commit, about a
+second ago, or a session where commits fail: read again after a crash, one that is forgotten would be followed again."""
+ANSWER_IDS_KEPT = 6_000
+"""Characters of their control ids, of which each may have a thousand: the row has to fit into Kafka."""
 
 
 @dataclass(frozen=True, slots=True)

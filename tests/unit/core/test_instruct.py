@@ -515,11 +515,27 @@ def test_an_instruction_refused_because_its_command_was_unknown_does_not_meet_it
     assert table.entry(9).ending is None
 
 
-def test_only_the_last_few_instructions_are_remembered(table):
-    for number in range(20):
-        tell(table, Action.RETRY, command=1, number=number)
+def test_an_instruction_is_known_again_after_many_others(table):
+    """Some tools give one after another until one is followed; a crash may come before any of them is committed."""
+    blocked(table)
+    event = instructed(Action.RELEASE, key=b"k", offset=1)
+    first = answer(table.fold(event))
+    for number in range(2, 40):
+        table.fold(instructed(Action.RELEASE, key=b"k", offset=number))
+    see(table, triggered, offset=1)
+    see(table, run_ended, offset=1, result=RunState.FAILED)
+    again = table.again()
+    assert answer(again.fold(event)).id == first.id
+    assert again.entry(1).status is Status.BLOCKED, "it was asked to let the one before go"
+
+
+@pytest.mark.parametrize(("length", "kept"), [(10, 64), (1000, 6)])
+def test_only_the_last_instructions_are_remembered(table, length, kept):
+    ids = [f"{number:0{length}}" for number in range(100)]
+    for control_id in ids:
+        table.fold(instructed(Action.RETRY, control_id=control_id, command_id="c1"))
     answers = table.partition.standing(OfCommand("c1")).answers
-    assert [said.control_id for said in answers] == [f"control-{number}" for number in range(12, 20)]
+    assert [said.control_id for said in answers] == ids[-kept:]
 
 
 def test_nothing_is_written_for_other_commands(table):
