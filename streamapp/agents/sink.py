@@ -50,6 +50,9 @@ async def start(parts: Parts, note: Note | None) -> None:
     if entry is None or not (entry.dispatchable or entry.settling):
         parts.ready.forget(note)
         return
+    if note.stopped:
+        note.stopped = False
+        parts.trigger.wait_anew(entry.source)
 
     def still_due() -> bool:
         parts.may_start()

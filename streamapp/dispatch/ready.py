@@ -86,6 +86,8 @@ class Note:
     """After this it is not handed out any more; None also once it is ending."""
     settling: bool = False
     """Whether it was ending when it was handed out."""
+    stopped: bool = False
+    """Whether an operator has had it stopped since it was last handed out."""
     wakes_at: datetime | None = None
     told_at: datetime | None = None
     """When its deadline is told, or told again."""
@@ -315,6 +317,7 @@ class Ready:
         self._stopped.pop(note.place, None)
         if self._must_stop(note):
             self._stopped[note.place] = note
+            note.stopped = True
             self._move(note, Phase.STOPPED)
             return
         self._move(note, Phase.QUEUED)

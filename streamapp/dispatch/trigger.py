@@ -130,6 +130,11 @@ class Trigger:
             attempt = entry.round, entry.run_attempt
             self._memories[entry.source] = _Memory(attempt, doubtful_until=self.clock.monotonic() + self.takeover_doubt)
 
+    def wait_anew(self, source: Source) -> None:
+        """Give an entry's DAG the whole grace again: nobody has looked for it for a while."""
+        if (memory := self._memories.get(source)) is not None:
+            memory.missing_since = None
+
     def forget(self, source: Source) -> None:
         """Drop what earlier tries of an entry met."""
         self._memories.pop(source, None)
