@@ -381,6 +381,8 @@ class Ready:
             if self._overdue(head):
                 overdue += 1
                 self._set_aside(head)
+                if dag in self._queues:
+                    self._turns.served(dag)  # thousands may follow, and other DAGs must not wait for that
             elif head.ending or self._outstanding[dag] < self._cap(head):
                 return dag
             else:

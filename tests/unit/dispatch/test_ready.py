@@ -332,6 +332,16 @@ def test_a_passed_deadline_is_told_and_its_command_is_not_handed_out_any_more(re
     assert not ready.takeable
 
 
+def test_thousands_of_deadlines_that_have_passed_hold_up_no_other_dag(ready):
+    """Nobody knows of them yet, and only so many are seen to in one go."""
+    for offset in range(20 * AT_ONCE):
+        ready.track(at(offset, dag="old", deadline=START + SECOND))
+    for offset in range(10):
+        ready.track(at(offset, dag="new", partition=1, cap=99))
+    ready.clock.advance(SECOND)
+    assert ready.offsets() == list(range(10))
+
+
 def test_a_deadline_that_had_passed_before_is_told_at_once(ready):
     ready.track(at(0, deadline=START - SECOND))
     ready.track(at(1))
