@@ -2,12 +2,14 @@
 
 Stock Faust skips partitions without a committed offset, or with 0: what was fetched and dropped at a topic's start is
 gone. It also asks partition by partition, each request behind a long poll. Here one request asks for all committed
-offsets, one for the beginnings, and then all positions are set without an await.
+offsets, one for the beginnings, and then all positions are set without an await. Kafka's client takes an answer that is
+an error, because the group's coordinator has just moved, say, for one without offsets: reading would start anew.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from aiokafka.errors import GroupCoordinatorNotAvailableError, NoError, NotCoordinatorForGroupError, for_code
 from faust.types import TP
 
 from streamapp.core.errors import ConfigError
@@ -16,6 +18,11 @@ from streamapp.kafka.fetch import FetchThread
 
 class SeekThread(FetchThread):
     """The consumer thread with a seek that leaves no partition out."""
+
+    async def subscribe(self, topics: Any) -> None:
+        """Join the group; its coordinator exists from here on."""
+        await super().subscribe(topics)
+        heed_errors(self._consumer._coordinator)  # noqa: SLF001
 
     async def seek_to_committed(self) -> dict[TP, int | None]:
         """Set every source partition to its committed offset, or to its beginning."""
@@ -54,6 +61,29 @@ class SeekThread(FetchThread):
         self.app.restoring.go_to(positions, {tp: _after(recovery.applied(tp)) for tp in positions})
         for tp, offset in positions.items():
             consumer.seek(tp, offset)
+
+
+def heed_errors(coordinator: Any) -> None:
+    """Have an error that stands for all committed offsets raised; the client looks at those of partitions alone.
+
+    It asks again where that helps, as it does for those.
+    """
+    if getattr(coordinator, "heeding", False):
+        return
+    coordinator.heeding = True
+    ask = coordinator._send_req  # noqa: SLF001
+
+    async def send(request: Any) -> Any:
+        response = await ask(request)
+        if type(request).__name__.startswith("OffsetFetchRequest"):
+            error = for_code(getattr(response, "error_code", NoError.errno))  # the first versions have none
+            if error in {GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError}:
+                coordinator.coordinator_dead()
+            if error is not NoError:
+                raise error(f"the committed offsets of {coordinator.group_id} are not told")
+        return response
+
+    coordinator._send_req = send  # noqa: SLF001
 
 
 def _after(applied: int | None) -> int:
