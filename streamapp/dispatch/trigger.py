@@ -5,6 +5,7 @@ A run's id follows from the command, so asking twice gives one run; what an answ
 
 import json
 import logging
+import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -102,6 +103,8 @@ class Trigger:
         doubt = max(DOUBT, request_timeout)
         self.doubt = doubt.total_seconds()
         self.takeover_doubt = (lease + doubt).total_seconds()
+        self.seen: dict[str, float] = {}
+        """When Airflow last had each DAG, on the monotonic clock."""
         self._memories: dict[Source, _Memory] = {}
 
     async def run(self, entry: Entry, still_due: Callable[[], bool] = lambda: True) -> Outcome | Postponed:
@@ -155,6 +158,7 @@ class _Try:
         self._doubt_seconds = trigger.doubt
         self._grace = trigger.dag_missing_grace
         self._outages = trigger.outages
+        self._seen = trigger.seen
         self._entry = entry
         self._memory = memory
         self._dag_id = entry.policy.dag_id
@@ -198,6 +202,8 @@ class _Try:
         if isinstance(answer, DagMissing):
             return await self._dag_missing(answer.detail)
         self._memory.missing_since = None  # Airflow was away since it said so: a deploy is still going on
+        if isinstance(answer, Created | Exists):
+            self._seen[self._dag_id] = self._clock.monotonic()
         match answer:
             case Created(run):
                 return self._triggered(run, adopted=False)
@@ -285,9 +291,11 @@ class _Try:
 
     async def _dag_missing(self, detail: str) -> Outcome | Postponed:
         now, memory, outages = self._clock.monotonic(), self._memory, self._outages()
-        if memory.missing_since is None or memory.outages != outages:
-            memory.missing_since, memory.outages = now, outages
-        left = self._grace - timedelta(seconds=now - memory.missing_since)
+        since = memory.missing_since
+        if since is None or memory.outages != outages or since <= self._seen.get(self._dag_id, -math.inf):
+            since, memory.outages = now, outages
+        memory.missing_since = since
+        left = self._grace - timedelta(seconds=now - since)
         if left <= timedelta():
             return await self._refused(Reason.DAG_NOT_FOUND, detail)
         return Postponed(min(self._delay(), left), detail)

@@ -267,6 +267,20 @@ async def test_the_grace_starts_anew_after_an_outage_in_which_nothing_was_tried(
     assert (await trigger.run(entry)).reason is Reason.DAG_NOT_FOUND
 
 
+async def test_the_grace_starts_anew_when_the_dag_was_there_in_between(trigger, airflow, entry, clock):
+    """A command that found it missing may wait for room meanwhile, which others of the DAG have taken."""
+    airflow.answers = [DagMissing("not found")]
+    first = await trigger.run(entry)
+    clock.advance(SECOND)
+    another = replace(entry, source=Source("commands", 3, 42), id="order-8")
+    assert (await trigger.run(another)).status is Status.TRIGGERED
+    clock.advance(2 * GRACE)
+    airflow.answers = [DagMissing("not found")] * 2
+    assert await trigger.run(entry) == replace(first, delay=2 * SECOND)
+    clock.advance(GRACE)
+    assert (await trigger.run(entry)).reason is Reason.DAG_NOT_FOUND
+
+
 async def test_what_is_withdrawn_is_postponed_and_runs_when_it_is_due(trigger, airflow, entry):
     assert isinstance(await trigger.run(entry, lambda: False), Postponed)
     assert airflow.calls == []
