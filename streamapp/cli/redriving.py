@@ -8,6 +8,7 @@ from enum import StrEnum
 from streamapp.cli.choosing import Chosen
 from streamapp.cli.letters import Letter, Search, State
 from streamapp.cli.rounds import Place, Told
+from streamapp.core.key import usable_key
 from streamapp.core.model import Action, Instruction, Outcome, Reopens
 from streamapp.settings import Settings
 from streamapp.wire.outgoing import Outgoing
@@ -15,6 +16,7 @@ from streamapp.wire.reopens import reopening
 
 NO_VALUE = "it has no value and would be rejected again: --edit gives it one"
 TOO_LARGE = "it is too large and would be rejected again: --edit or --params make it smaller"
+KEY_TOO_LONG = "its key is too long and would be rejected again"
 
 
 class Way(StrEnum):
@@ -80,6 +82,8 @@ def _at_end(settings: Settings, chosen: Chosen, found: Search, letter: Letter, n
         why = "discarded"
     elif found.commands_ends.get(source.partition, 0) <= source.offset:
         why = f"{settings.commands_topic} has no such record any more: the topic was made anew"
+    elif dead.key is not None and usable_key(dead.key) is None:
+        why = KEY_TOO_LONG
     elif dead.original.value is None:
         why = NO_VALUE
     elif record_of(letter, dead.original.value).size > settings.max_command_bytes:

@@ -9,6 +9,7 @@ from streamapp.cli.redrive import changed_value
 from streamapp.cli.redriving import Way, instruction_of, plan, record_of
 from streamapp.cli.values import Shown
 from streamapp.core.errors import ConfigError
+from streamapp.core.key import MAX_KEY_BYTES
 from streamapp.core.model import Action, DeadLetter, Original, Reason, Reopens, Status
 from streamapp.settings import Settings
 from streamapp.wire.discards import Discard
@@ -19,9 +20,9 @@ SETTINGS = Settings()
 ALL = Chosen()
 
 
-def letter(offset=0, *, value=b"{}", known=None, **fields):
+def letter(offset=0, *, value=b"{}", key=b"k", known=None, **fields):
     dead = DeadLetter(
-        source=source(offset), key=b"k", original=Original(value, (("mine", b"1"),)), round=1,
+        source=source(offset), key=key, original=Original(value, (("mine", b"1"),)), round=1,
         reason=Reason.RUN_FAILED, detail="it failed", at=AT,
     )  # fmt: skip
     known = known or rounds(said(offset, Status.FAILED))
@@ -81,6 +82,7 @@ def test_a_discarded_letter_is_redriven_only_by_name():
     [
         (letter(value=None), {}, "it has no value"),
         (letter(value=b"x" * SETTINGS.max_command_bytes), {}, "it is too large"),
+        (letter(key=b"k" * (MAX_KEY_BYTES + 1)), {}, "its key is too long"),
         (letter(7), {"end": 7}, "the topic was made anew"),
     ],
 )
