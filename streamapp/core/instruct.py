@@ -310,7 +310,6 @@ def _said(about: Outcome, event: Instructed, answer: Answer) -> Emit:
         detail=verdicts.cut(f"refused, {answer.refused} ({told})" if refused else told),
         at=event.at,
         control_id=asked.control_id,
-        result=None,
     )
     return Emit(outcome)
 

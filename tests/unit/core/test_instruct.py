@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from streamapp.core import verdicts
-from streamapp.core.effects import Free, OfCommand, OfDag, OfKey, Queued, Settled, Steer
+from streamapp.core.effects import Free, Identity, OfCommand, OfDag, OfKey, Queued, Settled, Steer
 from streamapp.core.model import Action, OnFailure, Ordering, Reason, Reopens, RunState, Status
 from tests.support.builders import (
     AT,
@@ -282,6 +282,20 @@ def test_what_holds_no_key_is_skipped_too():
     assert [change.key for change in decision.changes] == [Settled(None, 0), Free(0)]
 
 
+def test_what_waits_for_nobody_ends_once_it_is_settled_that_no_run_was_created(table):
+    """With ordering none, commands of a key run side by side: whatever is in its queue, this one may be on its way."""
+    table.fold(received(3, policy=policy(ordering=Ordering.NONE)))
+    decision = tell(table, Action.CANCEL, command=3)
+    assert [said.status for said in outcomes(decision)] == [APPLIED]
+    assert table.entry(3).settling
+
+
+def test_what_ends_by_an_instruction_leaves_its_bytes_behind(table):
+    tell(blocked(table), Action.SKIP)
+    tell(table, Action.CANCEL, command=2, number=2)
+    assert [(now.params, now.original) for now in map(table.entry, (0, 2))] == [(None, None), (None, None)]
+
+
 # Keys
 
 
@@ -513,6 +527,16 @@ def test_an_instruction_refused_because_its_command_was_unknown_does_not_meet_it
     again = table.again().fold(event)
     assert answer(again).status is REFUSED
     assert table.entry(9).ending is None
+
+
+def test_an_instruction_repeated_when_its_command_is_forgotten_is_answered_as_before(table):
+    """A script that sends it once more must not stop the worker."""
+    first = answer(tell(table, Action.CANCEL, command=1))
+    table.remove(Settled(b"k", 1))
+    table.remove(Identity("c1"))
+    again = tell(table, Action.CANCEL, command=1, number=9, control_id=first.control_id)
+    assert (answer(again).status, answer(again).control_id, answer(again).command_id) == (APPLIED, "control-1", "c1")
+    assert tracked(again) == []
 
 
 def test_an_instruction_is_known_again_after_many_others(table):

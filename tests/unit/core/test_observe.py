@@ -499,6 +499,7 @@ def test_the_end_of_an_attempt_that_others_have_followed_is_told_again():
     assert [told.id for told in outcomes(again)] == [told.id for told in outcomes(first)]
     (told,) = outcomes(again)
     assert (told.reason, told.detail, told.dag_run_id) == (Reason.RUN_FAILED, "the run failed", "run-c0-1.1")
+    assert (told.timings.started_at, told.timings.ended_at) == (AT + 2 * SECOND, AT + 3 * SECOND)
     assert table.rows() == before
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from streamapp.core.effects import Delete, Free, Identity, Put, Queued, Settled
 from streamapp.core.errors import ConfigError
+from streamapp.core.events import CommandReceived
 from streamapp.core.key import MAX_KEY_BYTES
 from streamapp.core.model import Holder, OnFailure, Ordering, Original, Reason, RunState, Status, Timings
 from tests.support.builders import (
@@ -259,8 +260,14 @@ CASES = {
 
 
 def fold_all(table, case):
+    """Answers what followed from the record itself."""
     for step in CASES[case]:
-        table.fold(step(table))
+        event = step(table)
+        if isinstance(event, CommandReceived) and event.source.offset == 0:
+            first = table.fold(event)
+        else:
+            table.fold(replace(event, at=AT + SECOND))
+    return first
 
 
 def received_again(case):
@@ -276,23 +283,21 @@ def test_the_event_that_led_to_a_status_tells_the_same_again_and_starts_nothing(
     before = table.ledger.databases[0].copy()
     again = table.again().fold(replace(last, at=AT + timedelta(hours=1)))
     assert table.ledger.databases[0] == before
-    assert [outcome.id for outcome in outcomes(again)] == [outcome.id for outcome in outcomes(first)]
-    assert [letter.id for letter in letters(again)] == [letter.id for letter in letters(first)]
-    assert [(o.status, o.reason, o.detail, o.at) for o in outcomes(again)] == [
-        (o.status, o.reason, o.detail, o.at) for o in outcomes(first)
-    ]
+    assert outcomes(again) == outcomes(first)
+    assert letters(again) == letters(first)
     assert tracked(again) == []
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_command_that_is_received_again_tells_what_it_told_first_in_every_status(case):
+    """Who drops the second of two outcomes with one id must not lose what only the first said, nor the other way."""
     table = Table()
-    fold_all(table, case)
+    first = fold_all(table, case)
     before = table.ledger.databases[0].copy()
     again = table.again().fold(received_again(case))
     status = case if case in {"rejected", "duplicate"} else "accepted"
     assert [outcome.id for outcome in outcomes(again)] == [f"commands-0-0-1.0-{status}"]
-    assert [outcome.at for outcome in outcomes(again)] == [AT]
+    assert outcomes(again) == outcomes(first)
     assert tracked(again) == []
     assert table.ledger.databases[0] == before
 

@@ -130,12 +130,21 @@ def test_a_record_read_again_does_not_take_its_id_back_from_a_round_that_was_ref
     assert (successor.entry(6).status, successor.entry(6).round) == (Status.ACCEPTED, 3)
 
 
+def test_a_record_read_again_does_not_take_its_id_back_from_the_next_round(table):
+    """Else an operator who cancels the command would be told that it has ended, while its next round runs on."""
+    table.fold(redriven())
+    successor = table.again()
+    successor.fold(received(0))
+    assert successor.partition.holder("c0") == Holder(b"k", 5)
+
+
 def test_an_id_that_another_command_has_taken_meanwhile_is_its():
     table = Table()
     table.fold(received(0, content=rejection(id="c0")))
     table.fold(received(1, id="c0"))
     table.fold(redriven())
     assert (table.entry(5).status, table.entry(5).duplicate_of) == (Status.DUPLICATE, "commands-0-1")
+    assert table.entry(5).id == "c0"  # the one that was to be redriven, by which its sender knows it
 
 
 @pytest.mark.parametrize(
@@ -187,6 +196,12 @@ def test_what_is_forgotten_is_believed_and_still_redriven_once():
     table.folds(redriven(5, id="c0"), redriven(6, id="c0"))
     assert (table.entry(5).round, table.entry(5).id) == (2, "c0")
     assert table.entry(6).status is Status.DUPLICATE
+
+
+def test_what_is_forgotten_is_a_duplicate_where_another_key_has_its_id_meanwhile():
+    table = Table()
+    table.folds(received(3, key=b"other", id="c0"), redriven(5, id="c0"))
+    assert (table.entry(5).status, table.entry(5).duplicate_of) == (Status.DUPLICATE, "commands-0-3")
 
 
 @pytest.mark.parametrize("kept", range(4))

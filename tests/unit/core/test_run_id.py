@@ -23,6 +23,11 @@ def test_an_id_from_a_position_is_shown_as_it_is():
     )
 
 
+def test_an_id_with_dots_is_shown_as_it_is():
+    """What a release makes of an id stays: another one would start the run of a command a second time."""
+    assert run_id("streamapp", "v1.order.17", 1, 1) == "cmd__streamapp__v1.order.17__1.1"
+
+
 @pytest.mark.parametrize(
     ("command_id", "shown"),
     [
