@@ -2,11 +2,11 @@ import asyncio
 
 import pytest
 
-from streamapp.core.effects import Free, Identity, Queued, Settled
+from streamapp.core.effects import Free, Identity, OfKey, Queued, Settled
 from streamapp.core.errors import ConfigError, TooLarge, Unsafe
 from streamapp.core.events import Observed
 from streamapp.core.key import MAX_KEY_BYTES
-from streamapp.core.model import Original, Reason, Status
+from streamapp.core.model import Action, Original, Reason, Status
 from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.partition import Partition
 from streamapp.wire import rows
@@ -24,6 +24,7 @@ class Pipeline:
         self.outlet = outlet or MemoryOutlet()
         self.turns = Turns()
         self.tracked = []
+        self.steered = []
         self.acked = []
         self.failures = []
         self.folds = Folds(self.ledger, self.outlet, self, soon=self.turns, fail=self.failures.append)
@@ -31,6 +32,9 @@ class Pipeline:
 
     def track(self, entry):
         self.tracked.append(entry)
+
+    def steer(self, partition, scope, *, stopped):
+        self.steered.append((partition, scope, stopped))
 
     def partition(self, number=0):
         return self.partitions.setdefault(number, Partition(number, self.ledger, rows))
@@ -91,6 +95,15 @@ def test_each_step_waits_for_the_acknowledgement_of_the_one_before(pipe):
     pipe.turns.turn()
     assert pipe.acked == [0]
     assert (pipe.folds.open, pipe.folds.acked) == (0, 1)
+
+
+def test_a_hold_stops_its_key_once_its_row_is_safe_and_a_release_lets_it_go_on(pipe):
+    """Without it, an operator is told that the key is on hold, and its commands start until the worker is restarted."""
+    for number, action in enumerate([Action.HOLD, Action.RELEASE]):
+        pipe.fold(instructed(action, offset=number, key=b"k"), ("control", 0))
+        assert len(pipe.steered) == number
+        pipe.settle()
+    assert pipe.steered == [(0, OfKey(b"k"), True), (0, OfKey(b"k"), False)]
 
 
 def test_folds_are_pipelined_and_the_next_one_sees_the_last(pipe):
@@ -372,6 +385,14 @@ def test_a_large_key_alone_stops_nobody():
     (letter,) = pipe.outlet.buried()
     assert (letter.key, letter.original) == (None, Original(None))
     assert (pipe.acked, pipe.failures) == ([0], [])
+
+
+def test_where_not_even_a_rejection_fits_the_worker_stops():
+    """It could try for ever."""
+    pipe = too_large(max_row_bytes=10)
+    with pytest.raises(Unsafe, match="does not fit into Kafka"):
+        pipe.fold(received(0))
+    assert (names(pipe.changelog), pipe.acked) == ([], [])
 
 
 def test_what_follows_from_an_observation_must_fit():

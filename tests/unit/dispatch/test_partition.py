@@ -216,6 +216,18 @@ def test_the_next_costs_the_same_however_deep_the_queue_is():
     assert reads(200) == reads(3)
 
 
+def test_what_came_after_the_look_is_the_next_nevertheless(part):
+    """Else it would wait until the partition is taken over anew."""
+    part.put(entry(0))
+    assert part.next_after(b"k", 0) is None
+    part.put(entry(1))
+    assert part.next_after(b"k", 0) == entry(1)
+    part.put(replace(entry(1), detail="changed"))
+    assert part.next_after(b"k", 0).detail == "changed"
+    part.delete(Queued(b"k", 0))
+    assert part.head(b"k") == 1
+
+
 def test_the_last_of_its_key_is_known_without_a_look_at_the_rows_of_others(part):
     """Behind it a database would step over the removed rows of all other keys."""
     part.put(entry(0), entry(1))

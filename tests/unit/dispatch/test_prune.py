@@ -2,8 +2,8 @@ from datetime import timedelta
 
 import pytest
 
-from streamapp.core.effects import Identity, Settled
-from streamapp.core.model import Holder, Status
+from streamapp.core.effects import Identity, OfKey, Settled
+from streamapp.core.model import Holder, Standing, Status
 from streamapp.dispatch.fold import Folds
 from streamapp.dispatch.partitions import Partitions
 from streamapp.dispatch.prune import (
@@ -286,3 +286,20 @@ def test_short_memories_make_no_more_walks(bench):
         bench.clock.advance(DAY / 200)
         bench.turn(3)
     assert 1 < bench.ledger.scans - scans <= 2 * (WALKS_PER_RETENTION + 1)  # each looks at what operators said, too
+
+
+def test_a_hold_stays_however_old_it_is_and_an_answer_for_the_retention(bench):
+    """Else a key that was put on hold would go on by itself, and an instruction sent again would be followed again."""
+
+    def say(key, *, stopped):
+        bench.put(0, OfKey(key), Standing(stopped=stopped, by="ann", at=bench.clock.now()))
+
+    say(b"on hold", stopped=True)
+    say(b"released", stopped=False)
+    for _ in range(2):
+        bench.turn()
+        bench.clock.advance(2 * DAY)
+    say(b"released lately", stopped=False)
+    bench.turn()
+    (partition,) = bench.partitions
+    assert {scope.key for scope, _ in partition.standings()} == {b"on hold", b"released lately"}

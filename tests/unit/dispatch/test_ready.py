@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from streamapp.core.effects import OfDag
+from streamapp.core.effects import OfDag, OfKey
 from streamapp.core.model import Status, Timings
 from streamapp.dispatch.ready import AT_ONCE, OVERDUE_AGAIN_AFTER, DagFigures, Phase, Ready
 from tests.support.builders import entry, policy
@@ -593,3 +593,11 @@ def test_figures_name_every_phase(ready):
     assert ready.figures == {phase.name.lower(): 0 for phase in Phase}
     ready.track(running(at(0)))
     assert ready.figures["running"] == 1
+
+
+def test_a_hold_goes_with_its_partition(ready):
+    """Released at another worker meanwhile, the key would stay on hold here once the partition comes back."""
+    ready.steer(0, OfKey(b"k"), stopped=True)
+    ready.drop(frozenset({0}))
+    ready.track(entry(0))
+    assert ready.offsets() == [0]

@@ -563,3 +563,13 @@ async def test_it_is_not_refused_while_an_earlier_request_may_still_create_its_r
     assert isinstance(await trigger.run(hasty), Postponed)
     clock.advance(DOUBT)
     assert (await trigger.run(hasty)).result is RunState.NOT_CREATED
+
+
+async def test_it_is_not_refused_where_its_run_exists_already(trigger, airflow, hasty):
+    """The DAG was paused after that: the run goes on, and refused, its command would be told to have none."""
+    await trigger.run(hasty)
+    airflow.broken = {"get"}
+    assert isinstance(await trigger.run(hasty), Postponed)
+    airflow.broken.clear()
+    airflow.dags["probe"] = Dag(max_active_runs=16, paused=True)
+    assert (await trigger.run(hasty)).status is Status.TRIGGERED
