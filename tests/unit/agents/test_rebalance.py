@@ -104,3 +104,26 @@ async def test_commands_are_not_taken_over_without_the_results_that_belong_to_th
     with pytest.raises(Unsafe, match="results"):
         await rebalance.take_over(scene.app, scene.parts)
     assert scene.partitions.taken_over is None
+
+
+async def test_a_worker_that_can_not_rebuild_its_index_leaves():
+    """It would hold its partitions and start nothing."""
+    scene = Scene(rows=1, counts={"commands": 8, "results": 4})
+    left, hooks = [], []
+    recovery = SimpleNamespace(signal_recovery_start=SimpleNamespace(is_set=lambda: False), need_recovery=lambda: False)
+    scene.app.tables = SimpleNamespace(recovery=recovery)
+    scene.app.consumer = SimpleNamespace(given_up=False, stop_flow=lambda: None)
+    scene.app.flow_control = SimpleNamespace(suspend=lambda: None)
+    scene.app.leave = left.append
+    scene.app.on_rebalance_complete = SimpleNamespace(connect=lambda **_: hooks.append)
+    rebalance.register(scene.app, scene.parts)
+    await hooks[0]()
+    assert [type(error) for error in left] == [ConfigError]
+
+
+async def test_once_a_send_has_failed_nothing_is_waited_for():
+    """What is open will never be acknowledged, and others wait for the partitions."""
+    app, parts = giver(Sends(fail=pytest.fail))
+    parts.folds.open, parts.folds.failed = 1, Unsafe("refused")
+    with pytest.raises(Unsafe, match="1 folds are still open"):
+        await asyncio.wait_for(rebalance.end_folds(app, parts), 5)

@@ -18,6 +18,8 @@ from tests.support.eventually import eventually
 from tests.support.manual_clock import ManualClock
 from tests.support.waiting import until
 
+MINUTE = timedelta(minutes=1)
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
@@ -135,3 +137,36 @@ async def test_results_that_wait_for_the_registry_are_no_reason_to_leave():
     clock.advance(STALLED_AFTER)
     assert await decoding == "an outcome"
     assert await untaken() == {"commands", "results", "control"}, "what nobody takes in, though nothing is in the way"
+
+
+class Consumer:
+    """Kafka, which has ten records of each topic."""
+
+    def __init__(self, tps):
+        assignment = SimpleNamespace(
+            tps=frozenset(tps), state_value=lambda _: SimpleNamespace(has_valid_position=False)
+        )
+        subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=assignment))
+        self._thread = SimpleNamespace(_consumer=SimpleNamespace(_subscription=subscription))
+
+    async def highwaters(self, *tps):
+        return dict.fromkeys(tps, 10)
+
+
+@pytest.mark.parametrize(("reasons", "late"), [({}, {"commands", "results"}), ({"ready"}, {"results"})])
+async def test_commands_that_are_held_are_nobodys_fault(reasons, late):
+    """Else a worker would restart again and again while Airflow is away and its index is full."""
+    clock = ManualClock()
+    in_hand = {TP("commands", 0): (3, 3), TP("results", 0): (3, 3)}
+    gaps = SimpleNamespace(in_hand=lambda: in_hand)
+    app = SimpleNamespace(
+        commands_topic="commands", gaps=gaps, rebalancing=False, in_recovery=False, consumer=Consumer(in_hand)
+    )
+    parts = SimpleNamespace(
+        partitions=SimpleNamespace(accepting=True), gate=SimpleNamespace(reasons=reasons), clock=clock
+    )
+    looks = vitals.Vitals(app, parts)
+    await looks.look()
+    clock.advance(MINUTE)
+    await looks.look()
+    assert looks.untaken == dict.fromkeys(late, MINUTE)

@@ -49,6 +49,7 @@ async def test_one_without_a_number_or_unknown_to_airflow_has_the_default(dags):
     assert (dags.cap("endless"), dags.cap("missing")) == (UNKNOWN_CAP, UNKNOWN_CAP)
     assert dags.known["missing"] is None
     assert not dags.paused("missing")
+    assert not dags.paused("endless")
 
 
 async def test_only_dags_with_something_to_do_are_asked_about_one_at_a_time(dags):

@@ -2,10 +2,19 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from aiokafka.errors import NodeNotReadyError, UnknownMemberIdError
+from aiokafka.errors import (
+    DuplicateSequenceNumber,
+    MessageSizeTooLargeError,
+    NodeNotReadyError,
+    NoError,
+    NotLeaderForPartitionError,
+    RequestTimedOutError,
+    UnknownMemberIdError,
+)
 
+from streamapp.core.errors import Unsafe
 from streamapp.kafka import exits
-from streamapp.kafka.lease import SAFE_SHARE, Lease, LeasedProducer, bind
+from streamapp.kafka.lease import SAFE_SHARE, Lease, LeasedProducer, bind, refusal
 from streamapp.kafka.producer import StrictProducer
 from tests.support.manual_clock import ManualClock
 
@@ -162,6 +171,7 @@ class Client:
     def __init__(self, clock, takes, *, connects=True):
         self._clock, self._takes, self._connects, self._connected = clock, takes, connects, False
         self.written = []
+        self.answer = SimpleNamespace(topics=[])
 
     async def ready(self, _):
         if not self._connected:
@@ -173,7 +183,7 @@ class Client:
         if not await self.ready(node_id):
             raise NodeNotReadyError
         self.written.append(request)
-        return SimpleNamespace(topics=[])
+        return self.answer
 
 
 class Left(Exception):
@@ -220,3 +230,48 @@ async def test_where_there_is_no_connection_the_client_tries_again(producer, clo
     with pytest.raises(NodeNotReadyError):
         await client.send(1, ProduceRequest())
     assert client.written == []
+
+
+def answer_of(*errors):
+    return SimpleNamespace(topics=[("results", [(0, NoError.errno, 0), *((1, error.errno, 0) for error in errors)])])
+
+
+@pytest.mark.parametrize("error", [NoError, DuplicateSequenceNumber, NotLeaderForPartitionError, RequestTimedOutError])
+def test_what_kafka_takes_when_it_is_asked_again_is_no_refusal(error):
+    """Else each election of a leader would end all workers."""
+    assert refusal(answer_of(error)) is None
+
+
+async def test_after_a_batch_that_was_refused_nothing_is_written(producer, clock):
+    client = Client(clock, takes=SESSION / 2)
+    client.answer = answer_of(MessageSizeTooLargeError)
+    writes = producer(client)
+    await writes.on_start()
+    left = []
+
+    def leave(error):
+        left.append(str(error))
+        raise Left
+
+    writes.app.leave = leave
+    await client.send(1, ProduceRequest())
+    with pytest.raises(Left):
+        await client.send(1, ProduceRequest())
+    assert left == ["Kafka refused records of results: MessageSizeTooLargeError"]
+    assert len(client.written) == 1
+
+
+async def test_an_answer_that_comes_after_a_refusal_does_not_undo_it(producer, clock):
+    """Batches to two brokers are under way at once."""
+    client = Client(clock, takes=SESSION / 2)
+    writes = producer(client)
+    stock = client.send
+
+    async def send(*args):
+        writes.failed = Unsafe("Kafka refused another one meanwhile")
+        return await stock(*args)
+
+    client.send = send
+    await writes.on_start()
+    await client.send(1, ProduceRequest())
+    assert writes.failed is not None
