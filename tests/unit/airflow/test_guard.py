@@ -28,6 +28,7 @@ class Door:
 
     def __init__(self):
         self.clock = InstantClock()
+        self.clock.elapsed += HOUR_AGO  # the machine has been up for a while
         self.airflow = MemoryAirflow(self.clock)
         self.limit = Limit(8, self.clock)
         self.breaker = Breaker()
@@ -83,6 +84,7 @@ async def test_what_is_asked_passes_with_a_permit(door):
     assert await reading.any_task_started("probe", "run-0")
     assert (await reading.dag("probe")).max_active_runs == 3
     await reading.cancel("probe", "run-0")
+    assert door.airflow.runs["probe", "run-0"].state.ended
     assert await reading.health() == "memory"
     assert door.limit.in_flight == 0
 

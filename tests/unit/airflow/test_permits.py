@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamapp.airflow.lending import KEPT_FOR, Lender, Loan
+from streamapp.airflow.lending import KEPT_FOR, SAMPLES, Lender, Loan
 from streamapp.airflow.limit import Limit
 from streamapp.airflow.permits import Ask
 from tests.support.manual_clock import ManualClock
@@ -92,7 +92,7 @@ def test_what_requests_tell_moves_the_number(bench):
     bench.ask("c")
     told = []
     bench.limit.own.gradient.sample = lambda seconds, _: told.append(seconds)
-    bench.source.sample(0.02, era - 1)  # began under another number
+    bench.source.sample(0.01, era - 1)  # began under another number
     bench.source.sample(0.02, bench.source.era)
     bench.give_back()  # a borrower tells it with its next message
     assert told == [0.02]
@@ -164,6 +164,28 @@ def test_a_borrower_that_is_gone_has_nothing(loan):
     loan.desk.close()
     assert loan.limit.own.out == 0
     assert loan.granted == ["a", "b"]
+
+
+def test_who_waited_and_is_gone_gets_no_permit(loan):
+    """Nobody would give it back, and all workers would have one less."""
+    mine = [Ask(False, lambda: None) for _ in range(2)]
+    assert all(loan.limit.own.ask(ask) for ask in mine)
+    loan.ask("a")
+    loan.desk.close()
+    for _ in mine:
+        loan.limit.own.give_back()
+    assert loan.limit.own.out == 0
+
+
+def test_a_borrower_tells_of_a_bounded_number_of_requests_at_once(loan):
+    """A message has a longest size: one that is longer would end the loan."""
+    loan.ask("a")
+    told = []
+    loan.limit.own.gradient.sample = lambda seconds, _: told.append(seconds)
+    for _ in range(2 * SAMPLES):
+        loan.source.sample(0.02, loan.source.era)
+    loan.ask("b")
+    assert len(told) == SAMPLES
 
 
 def test_a_lender_that_is_gone_gets_nothing(loan):
