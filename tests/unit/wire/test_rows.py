@@ -6,7 +6,7 @@ import pytest
 
 from streamapp.core.effects import Settled
 from streamapp.core.errors import ConfigError
-from streamapp.core.model import Entry, Holder, OnFailure, Ordering, Original, Paused, Policy, Source, Status
+from streamapp.core.model import Entry, Holder, OnFailure, Ordering, Original, Paused, Policy, Reopens, Source, Status
 from streamapp.wire.rows import parse_key, parse_row, row_key, row_value
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
@@ -102,4 +102,11 @@ def test_rows_of_the_release_before_are_read():
 def test_a_row_that_the_release_before_would_misread_says_so(rules):
     value = row_value(replace(ENTRY, policy=replace(Policy(dag_id="d", max_in_flight=1), **rules)))
     assert value.startswith(b'{"v":2,')
-    assert row_value(replace(ENTRY, refused=1)).startswith(b'{"v":2,')
+
+
+@pytest.mark.parametrize(
+    "fields", [{"refused": 1}, {"instructed": "c-1"}, {"reopens": Reopens(Source("commands", 3, 7), 1)}]
+)
+def test_a_row_of_which_the_release_before_would_lose_something_says_so(fields):
+    """Put back in its place, it would follow an instruction, or a dead letter, a second time."""
+    assert row_value(replace(ENTRY, **fields)).startswith(b'{"v":2,')
