@@ -50,7 +50,7 @@ class Reconciler:
         self.strays: frozenset[tuple[str, str]] = frozenset()
         """DAG and id of the runs of ours that no command waits for, as of the last two walks."""
         self._suspects: frozenset[tuple[str, str]] = frozenset()
-        """As of the last walk: an end may have been folded while the list was on its way."""
+        """As of the last walk: an end may have been folded while the list was on its way. Only `walk` knows of them."""
         self._follower = follower
         self._airflow = airflow
         self._clock = clock
@@ -77,18 +77,19 @@ class Reconciler:
     async def walk(self) -> None:
         """Compare everything once."""
         self._follower.report_again()
-        before, self._suspects = self._suspects, frozenset()
-        await self._walk(self._follower.open)
+        before, self._suspects = self._suspects, await self._walk(self._follower.open)
         self._name(self._suspects & before)
 
     # Inside
 
-    async def _walk(self, runs: list[Run]) -> None:
+    async def _walk(self, runs: list[Run]) -> frozenset[tuple[str, str]]:
+        """Find out about these runs; answers the strays that were met, if all pages could be read."""
+        strays: frozenset[tuple[str, str]] = frozenset()
         if not runs:
-            return
+            return strays
         met: set[tuple[str, str]] = set()
         try:
-            await self._meet(runs, met)
+            strays = await self._meet(runs, met)
         except AirflowUnavailable as error:  # one run with a defect, of anybody's, is enough for that
             self._follower.note_outage(error)
         try:
@@ -96,9 +97,10 @@ class Reconciler:
             self._follower.report_ends()
         except AirflowUnavailable as error:
             self._follower.note_outage(error)
+        return strays
 
-    async def _meet(self, runs: list[Run], met: set[tuple[str, str]]) -> None:
-        """Read all pages of active runs; add whom they show to `met`."""
+    async def _meet(self, runs: list[Run], met: set[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        """Read all pages of active runs; add whom they show to `met`, and answer the strays among them."""
         dags = {run.dag_id for run in runs}
         since: datetime | None = min(run.entry.timings.triggered_at or run.entry.at for run in runs) - OVERLAP
         followed = {run.name: run for run in runs}
@@ -113,7 +115,7 @@ class Reconciler:
                 elif self._is_stray(shown):
                     strays.add(name)
             since = _after(page.runs, since) if page.more else None
-        self._suspects = frozenset(strays)
+        return frozenset(strays)
 
     def _name(self, strays: frozenset[tuple[str, str]]) -> None:
         for dag_id, run_id in strays - self.strays:

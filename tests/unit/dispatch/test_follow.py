@@ -536,6 +536,24 @@ async def test_a_run_of_ours_that_no_command_waits_for_is_named_once_it_is_seen_
     assert not world.reconciler.strays
 
 
+async def test_a_look_at_runs_that_are_not_known_here_takes_no_part_in_naming_others(world):
+    """It may come a moment before the comparison: what both see is seen once, as an end may be on its way."""
+    world.triggered(1)
+    world.airflow.add("probe", run_id(2), {"_command": {"id": "c2"}})
+    world.clock.advance(timedelta(hours=5))
+    looking = asyncio.create_task(world.reconciler.look_up_unknown())
+    await world.tick()
+    while not world.airflow.count("list_active"):
+        await asyncio.sleep(0)
+        if world.clock.sleeping:
+            world.clock.advance(world.clock.next_wake)
+    await world.reconcile()
+    assert not world.reconciler.strays
+    await world.reconcile()
+    assert world.reconciler.strays == {("probe", run_id(2))}
+    looking.cancel()
+
+
 async def test_five_thousand_runs_cost_a_few_requests_a_second(world):
     """For hours nothing ends; then the cost is that of what ends."""
     for offset in range(5000):
