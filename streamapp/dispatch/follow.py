@@ -33,7 +33,7 @@ OVERLAP_EVERY = timedelta(seconds=2)
 """How often a list reaches back the whole overlap; so an end may be committed 5 s late."""
 
 LOOK_BACK = timedelta(minutes=2)
-"""How far back the first list may go, and how far Airflow's clock may be off. Ends before are looked up one by one."""
+"""How far back the first list may go. Ends before are looked up one by one."""
 
 STOP_AGAIN = timedelta(seconds=2)
 """After a stop that failed: Airflow answers 500 when its scheduler has the run in hand at that moment."""
@@ -363,7 +363,9 @@ class Follower:
             run.listed = True
         dates = [run.ended_at for run in ended if run.ended_at is not None]
         if self._runs:
-            self._watermark = max([*dates, self._watermark or since + OVERLAP])
+            latest = max([*dates, self._watermark or since + OVERLAP])
+            # One of several schedulers may date ends ahead: those of the others would be passed over until then.
+            self._watermark = min(latest, max(self._clock.now(), self._airflows_now(runs)))
         by_id = {(run.dag_id, run.run_id): run for run in ended}
         for run in runs:
             end = by_id.get(run.name)
@@ -372,7 +374,7 @@ class Follower:
 
     def _since(self, runs: list[Run], overlap: timedelta) -> datetime:
         bounds = [self._watermark - overlap] if self._watermark is not None else []
-        floor = self._clock.now() - LOOK_BACK
+        floor = min(self._clock.now(), self._airflows_now(runs)) - LOOK_BACK
         for run in runs:
             if not run.listed:
                 created = (run.entry.timings.triggered_at or run.entry.at) - OVERLAP
@@ -382,6 +384,11 @@ class Follower:
                 bounds.append(max(created, floor))
         assert bounds, "a run is new, or a list was asked for before"
         return min(bounds)
+
+    def _airflows_now(self, runs: list[Run]) -> datetime:
+        """What Airflow's clock shows, at most: runs are told at once by who creates them, and later if adopted."""
+        now = self._clock.now()
+        return max((run.entry.timings.triggered_at or run.entry.at) + (now - run.entry.at) for run in runs)
 
     def _next_errand(self) -> Run | None:
         """Of runs that failed or are to be stopped, one of the DAG whose turn it is."""

@@ -338,6 +338,41 @@ async def test_a_run_that_ended_while_it_was_not_known_here_is_found_by_the_next
     assert [outcome.command_id for outcome in world.reported] == ["c1", "c2"]
 
 
+@pytest.mark.parametrize("ahead", [timedelta(minutes=3), timedelta(hours=5)])
+async def test_ends_are_found_by_lists_though_our_clock_is_ahead_of_airflows(world, ahead):
+    """What is new here is dated by Airflow; how long ago that was, our clock tells, whatever it shows."""
+    airflow = ManualClock(world.clock.now() - ahead)
+    world.airflow = MemoryAirflow(airflow)
+    world.begin()
+    for offset in (1, 2):
+        entry = world.triggered(offset)
+        created = world.airflow.runs["probe", run_id(offset)].created_at
+        world.follower.track(replace(entry, timings=replace(entry.timings, triggered_at=created)))
+        await world.tick()
+        world.clock.advance(10 * SECOND)
+        airflow.advance(10 * SECOND)
+    for offset in (1, 2):
+        world.end(offset)
+        await world.tick()
+        assert [outcome.command_id for outcome in world.reported][offset - 1 :] == [f"c{offset}"]
+    assert not world.follower.has_unknown.is_set()
+
+
+async def test_an_end_that_is_dated_ahead_keeps_no_others_from_being_found(world):
+    """Two schedulers, and the clock of one of them is wrong."""
+    world.triggered(1)
+    world.triggered(2)
+    world.clock.advance(10 * SECOND)
+    world.end(1)
+    ahead = world.airflow.runs["probe", run_id(1)]
+    world.airflow.runs["probe", run_id(1)] = replace(ahead, ended_at=world.clock.now() + timedelta(minutes=1))
+    await world.tick()
+    world.clock.advance(SECOND)
+    world.end(2)
+    await world.tick()
+    assert [outcome.command_id for outcome in world.reported] == ["c1", "c2"]
+
+
 async def test_an_end_that_is_committed_late_is_found(world):
     world.triggered(1)
     world.triggered(2)
