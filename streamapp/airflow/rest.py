@@ -148,7 +148,9 @@ class RestApi:
                 return True
             seen += len(page)
             if not page or seen >= total:
-                return False
+                # A run has its tasks from its creation on. Where there are none, it is gone (Airflow 2 does not answer
+                # 404), or its tasks were cleaned up, or the user may not see them: they may have done something.
+                return seen == 0
 
     async def cancel(self, dag_id: str, run_id: str) -> None:
         """Set a run to failed, so that Airflow stops its tasks; a run that has ended or is gone stays as it is."""
