@@ -137,6 +137,7 @@ class Gradient:
         self._check_at = 0.0
         self._check_pause = CHECK_EVERY[0].total_seconds()
         self._barred: dict[int, _Barred] = {}
+        self._lowered_at = float("-inf")
         self.recent: float | None = None
         """How long requests took lately, in seconds; None before the first trial."""
         self.before: float | None = None
@@ -182,18 +183,21 @@ class Gradient:
     def failed(self, seconds: float, now: float, *, again: bool = False) -> None:
         """A request failed as requests do where there are too many.
 
+        Those that were in flight together fail together: they say that once, and nothing of the smaller number.
+
         Args:
             seconds: How long it took.
             now: On the monotonic clock.
             again: Whether the same failed before: unless it took long, it has a defect of its own.
         """
         slow = seconds > SLOW.total_seconds()
-        if again and not slow:
+        if (again and not slow) or now - seconds < self._lowered_at:
             return
         number = self.number if self._trial is None else self._trial.more
         if number > 1:
             self._bar(number, now, HARMFUL_FOR if slow else USELESS_FOR)
             self._settle(number // 2)
+            self._lowered_at = now
 
     # Inside
 

@@ -98,6 +98,20 @@ def test_a_slow_failure_is_the_fault_of_too_many_for_a_long_while():
     assert max(gradient.seen) >= 6
 
 
+@pytest.mark.parametrize("seconds", [0.05, 2 * SLOW.total_seconds()])
+def test_requests_that_fail_together_count_once(seconds):
+    """All that was in flight when Airflow was restarted, say; the smaller number has yet to be seen."""
+    gradient = Driven(8, scaling)
+    gradient.pass_seconds(60)
+    while gradient.number != 6:
+        gradient.pass_seconds(0.05)
+    for late in range(6):
+        gradient.failed(seconds, gradient.now + 0.001 * late)
+    assert gradient.number == 3
+    gradient.failed(seconds, gradient.now + 0.001 * late + seconds)  # it began under that number
+    assert gradient.number == 1
+
+
 def test_a_defect_that_is_answered_fast_counts_once():
     gradient = Driven(8, scaling)
     gradient.pass_seconds(60)
