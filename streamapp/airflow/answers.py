@@ -42,7 +42,7 @@ def to_trigger_answer(answer: httpx.Response, dag_id: str) -> TriggerAnswer:
                 return Uncertain(str(error))
         case 409 if detail and "logical date:" in detail:  # Airflow 2: another run was asked for in this microsecond
             return TurnedAway(f"Airflow answers {text}")
-        case 409:
+        case 409 if detail:
             return Exists()
         case 404 if is_missing(answer, dag_id):
             return DagMissing(text)
@@ -52,7 +52,7 @@ def to_trigger_answer(answer: httpx.Response, dag_id: str) -> TriggerAnswer:
             return Refused(Reason.REFUSED_BY_AIRFLOW, detail)
         case 413:
             return Refused(Reason.REFUSED_BY_AIRFLOW, detail or "the params are too large for Airflow")
-        case _ if status >= 500:
+        case _ if status >= 500 or status == 409:  # not Airflow's 409: it must not say that the run exists
             return Uncertain(f"Airflow answers {text}")
         case _:
             return TurnedAway(f"Airflow answers {text}")

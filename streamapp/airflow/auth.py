@@ -153,7 +153,7 @@ class Login:
             raise self._failed(f"log-in: /auth/token answers {status}", pause)
         try:
             token = answer.json()["access_token"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             token = None
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():  # else no header can carry it
             raise self._failed("log-in: /auth/token gives no token", PAUSE_AFTER_SILENCE_SECONDS)
@@ -204,6 +204,6 @@ def _lifetime_seconds(token: str) -> float | None:
         payload = token.split(".")[1]
         claims: Any = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         lifetime = float(claims["exp"]) - float(claims["iat"])
-    except (IndexError, ValueError, KeyError, TypeError):
+    except (IndexError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     return lifetime if lifetime > 0 else None

@@ -69,6 +69,7 @@ async def test_a_run_is_asked_for_without_a_logical_date(airflow, server):
         (detail(422, [{"loc": ["body", "conf"], "msg": "Input should be a valid dictionary"}]), Refused),
         (detail(422, {"reason": "Value rejected by database"}), Refused),
         (httpx.Response(413, text="too large"), Refused),
+        (httpx.Response(409, text="<html>Conflict</html>"), Uncertain),  # a proxy's: who knows whether there is a run
         (detail(404, "Not Found"), TurnedAway),  # not about this DAG: a wrong address
         (httpx.Response(404, text="<html>no backend</html>"), TurnedAway),
         (httpx.Response(400, text="Invalid HTTP request received."), TurnedAway),

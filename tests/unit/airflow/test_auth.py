@@ -96,7 +96,22 @@ async def test_a_rejected_token_is_replaced_once(login, door):
     assert door.asked == 2
 
 
-@pytest.mark.parametrize("token", ["opaque", "a.!!!.c", "a.e30.c", jwt(1, exp=500)])
+def odd(claims):
+    return f"header.{base64.urlsafe_b64encode(claims.encode()).rstrip(b'=').decode()}.signature"
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "opaque",
+        "a.!!!.c",
+        "a.e30.c",
+        jwt(1, exp=500),
+        odd('{"iat": 0, "exp": 1' + "0" * 400 + "}"),
+        odd("[" * 100_000),
+    ],
+    ids=lambda token: token[:20],
+)
 async def test_a_token_whose_life_cannot_be_read_is_used_until_it_is_rejected(login, door, clock, token):
     door.answer = lambda _: httpx.Response(201, json={"access_token": token})
     await login.header()
@@ -158,6 +173,12 @@ async def test_a_failure_stands_for_a_while_for_everybody(login, door, clock, an
 @pytest.mark.parametrize("token", [None, 5, "to\u00e8ken", "to\nken"])
 async def test_what_no_header_can_carry_is_no_token(login, door, token):
     door.answer = lambda _: httpx.Response(201, json={"access_token": token})
+    with pytest.raises(NotSent, match="gives no token"):
+        await login.header()
+
+
+async def test_a_log_in_that_is_answered_with_too_deep_a_document_gives_no_token(login, door):
+    door.answer = lambda _: httpx.Response(201, content="[" * 100_000)
     with pytest.raises(NotSent, match="gives no token"):
         await login.header()
 
