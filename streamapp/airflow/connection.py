@@ -1,4 +1,4 @@
-"""Requests to Airflow, each bounded in time. Reads and writes HTTP; tells "surely not sent" from "no answer"."""
+"""Requests to Airflow, bounded in time and length. Reads and writes HTTP; tells "surely not sent" from "no answer"."""
 
 import asyncio
 import ssl
@@ -14,6 +14,10 @@ KEEP_IDLE_SECONDS = 2.0
 """How long an unused connection is kept. Airflow's server closes idle ones after 5 s; a request that is written in that
 moment is lost without an answer, and each such loss costs a look-up and a delay."""
 
+LONGEST_ANSWER = 64 * 2**20
+"""Bytes that are read of any answer: a run with the largest conf is a few MB, but what stands in front of Airflow may
+send anything."""
+
 
 class NotSent(AirflowUnavailable):
     """The request surely had no effect: there was no connection, or no log-in."""
@@ -21,6 +25,10 @@ class NotSent(AirflowUnavailable):
 
 class NoAnswer(AirflowUnavailable):
     """The request may have been carried out, but its answer did not arrive."""
+
+
+class TooLong(NoAnswer):
+    """The answer was longer than is wanted; no more of it was read."""
 
 
 class Connection:
@@ -67,8 +75,9 @@ class Connection:
         content: bytes | None = None,
         params: Mapping[str, int | str] | None = None,
         authorization: str | None = None,
+        longest: int = LONGEST_ANSWER,
     ) -> httpx.Response:
-        """Send a request and read its whole answer.
+        """Send a request and read its whole answer; its headers are left out.
 
         Args:
             method: The HTTP method.
@@ -76,17 +85,27 @@ class Connection:
             content: A JSON document.
             params: The query.
             authorization: The log-in, as its header has it.
+            longest: Bytes that the answer may have, once it is unpacked.
 
         Raises:
             NotSent: It surely had no effect.
+            TooLong: The answer has more bytes than that.
             NoAnswer: Nobody knows whether it had an effect.
         """
         headers = {"Content-Type": "application/json"} if content is not None else {}
         if authorization is not None:
             headers["Authorization"] = authorization
         try:
-            async with asyncio.timeout(self._request_seconds):
-                return await self._client.request(method, path, content=content, params=params, headers=headers)
+            async with (
+                asyncio.timeout(self._request_seconds),
+                self._client.stream(method, path, content=content, params=params, headers=headers) as answer,
+            ):
+                body = bytearray()
+                async for part in answer.aiter_bytes():
+                    body += part
+                    if len(body) > longest:
+                        raise TooLong(f"Airflow's answer has more than {longest} bytes")
+                return httpx.Response(answer.status_code, content=bytes(body), request=answer.request)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise NotSent(f"no connection to Airflow: {_describe(error)}") from error
         except TimeoutError as error:

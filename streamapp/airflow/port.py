@@ -135,7 +135,7 @@ class AirflowPort(Protocol):
         """A run, or None when Airflow surely has none of this id."""
 
     async def list_ended(self, dag_ids: Collection[str], since: datetime) -> Sequence[DagRun]:
-        """All runs of these DAGs that ended at `since` or later, oldest end first."""
+        """All runs of these DAGs that ended at `since` or later, oldest end first; confs may be left out."""
 
     async def list_active(self, dag_ids: Collection[str] | None, since: datetime | None) -> Page:
         """One page of the queued and running runs created at `since` or later, oldest first; None stands for all."""

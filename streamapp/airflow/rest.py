@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -24,7 +25,7 @@ from streamapp.airflow.answers import (
     was_started,
 )
 from streamapp.airflow.auth import Credentials
-from streamapp.airflow.connection import Connection, NoAnswer
+from streamapp.airflow.connection import LONGEST_ANSWER, Connection, NoAnswer, TooLong
 from streamapp.airflow.port import (
     AirflowUnavailable,
     Dag,
@@ -43,6 +44,12 @@ _log = logging.getLogger(__name__)
 
 PAGE = 100
 """Rows asked for at a time: `[api] maximum_page_limit` unless an installation changes it; a lower one works too."""
+
+PAGE_BYTES = 4 * 2**20
+"""What a page of several rows may take: lists carry whole confs, and while JSON is read, nothing else is done."""
+
+HIDDEN = 3
+"""Runs in a row that a list passes over since Airflow can't show them: if even more fail, it is not for them."""
 
 REFUSALS_KNOWN = 1000
 """Requests that Airflow refuses, each told once; anybody can name DAGs."""
@@ -83,6 +90,10 @@ class RestApi:
         self._moved = moved
         self._forbidden: set[tuple[str, str]] = set()
         """What Airflow refuses to this user, until it takes it: of each DAG, not of each run."""
+        self._rows = PAGE
+        """How many rows to ask for next: as many as fit into a page by the last one."""
+        self._hidden_told = False
+        """Whether it was said that Airflow can't show all runs."""
         self._welcome = False
         """Whether it has taken anything yet: it takes nothing with a wrong password, and saying so once will do."""
 
@@ -118,7 +129,7 @@ class RestApi:
         return parse_run(document_of(answer))
 
     async def list_ended(self, dag_ids: Collection[str], since: datetime) -> Sequence[DagRun]:
-        """All runs of these DAGs that ended at `since` or later, oldest end first."""
+        """All runs of these DAGs that ended at `since` or later, oldest end first; without their confs."""
         return await self._list(
             dag_ids, states=["success", "failed"], end_date_gte=since.isoformat(), order_by="end_date"
         )
@@ -132,8 +143,8 @@ class RestApi:
             filters["dag_ids"] = sorted(dag_ids)
         if since is not None:
             filters[f"{self.created}_gte"] = since.isoformat()
-        rows, total = await self._page(page_limit=PAGE, **filters)
-        return Page([parse_run(row) for row in rows], more=total > len(rows))
+        rows, end, total = await self._page(0, filters)
+        return Page([parse_run(row) for row in rows], more=total > end)
 
     async def any_task_started(self, dag_id: str, run_id: str) -> bool:
         """Whether at least one task of the run was ever started; True where Airflow can't tell any more."""
@@ -211,16 +222,44 @@ class RestApi:
         runs: dict[tuple[str, str], DagRun] = {}
         seen = 0
         while True:
-            page, total = await self._page(dag_ids=sorted(dag_ids), page_limit=PAGE, page_offset=seen, **filters)
+            page, seen, total = await self._page(seen, {"dag_ids": sorted(dag_ids), **filters})
             for run in map(parse_run, page):
-                runs[run.dag_id, run.run_id] = run  # a run may move to a later page while pages are read
-            seen += len(page)
+                # A run may move to a later page while pages are read. Confs of all of them may be a lot.
+                runs[run.dag_id, run.run_id] = replace(run, conf={})
             if not page or seen >= total:
                 return list(runs.values())
 
-    async def _page(self, **body: object) -> tuple[list[Any], int]:
-        answer = await self._send("POST", f"{self.root}/dags/~/dagRuns/list", content=_encode(body))
-        return page_of(document_of(answer), "dag_runs")
+    async def _page(self, offset: int, filters: Mapping[str, object]) -> tuple[list[Any], int, int]:
+        """Rows from an offset on, the offset behind them, and how many rows there are in all.
+
+        Fewer rows are asked for where they are large, or where Airflow answers 500: one run with a defect, whosever it
+        is, is enough for that. It is found so, and passed over: else no list would show anything while it is in it.
+        """
+        rows, hidden = self._rows, 0
+        while True:
+            body = _encode({**filters, "page_limit": rows, "page_offset": offset})
+            longest = PAGE_BYTES if rows > 1 else LONGEST_ANSWER
+            try:
+                answer = await self._send("POST", f"{self.root}/dags/~/dagRuns/list", content=body, longest=longest)
+            except TooLong:
+                if hidden == HIDDEN:
+                    raise
+            else:
+                if answer.status_code != 500 or hidden == HIDDEN:
+                    break
+            if rows == 1:
+                hidden, offset = hidden + 1, offset + 1
+            rows = max(1, rows // 4)
+        page, total = page_of(document_of(answer), "dag_runs")
+        if hidden and not self._hidden_told:
+            self._hidden_told = True
+            _log.warning(
+                "Airflow answers 500 to lists that one of its runs is in; it is passed over: see the API server's log",
+                extra={"action": "run_hidden"},
+            )
+        fitting = PAGE_BYTES // 2 * len(page) // len(answer.content)
+        self._rows = min(PAGE, 2 * rows, max(1, fitting)) if page else self._rows
+        return page, offset + len(page), total
 
     async def _send(
         self,
@@ -230,13 +269,16 @@ class RestApi:
         content: bytes | None = None,
         params: Mapping[str, int | str] | None = None,
         still_due: Callable[[], bool] = always,
+        longest: int = LONGEST_ANSWER,
     ) -> httpx.Response:
         """Send with the log-in; once more with a new token when Airflow no longer takes this one."""
 
         async def send() -> httpx.Response:
             if not still_due():
                 raise _NoLongerDueError
-            return await self._connection.send(method, path, content=content, params=params, authorization=header)
+            return await self._connection.send(
+                method, path, content=content, params=params, authorization=header, longest=longest
+            )
 
         header = await self._credentials.header()
         answer = await send()

@@ -20,7 +20,7 @@ from streamapp.airflow.port import (
     Refused,
     TurnedAway,
 )
-from streamapp.airflow.rest import PAGE
+from streamapp.airflow.rest import PAGE, PAGE_BYTES
 from streamapp.clock import SystemClock
 from streamapp.core.model import Reason
 from streamapp.core.run_id import MAX_LENGTH, run_id
@@ -282,6 +282,22 @@ async def test_a_list_longer_than_a_page_is_read_to_its_end(airflow, new_id):
     assert [run.run_id for run in active] == ids
     anywhere = await airflow.list_active(None, first.created_at)
     assert {run.run_id for run in anywhere.runs} & set(ids)
+
+
+async def test_runs_with_large_confs_are_listed_a_few_at_a_time(airflow, new_id):
+    conf = {"text": "x" * (PAGE_BYTES // 6)}
+    ids = [new_id() for _ in range(7)]
+    for id_ in ids:
+        assert isinstance(await airflow.trigger("parked", id_, conf), Created)
+    first = await airflow.get("parked", ids[0])
+    page = await airflow.list_active(["parked"], first.created_at)
+    assert page.more
+    assert [run.conf for run in page.runs] == [conf] * len(page.runs)
+    assert [run.run_id for run in await all_active(airflow, "parked", since=first.created_at)] == ids
+    for id_ in ids:
+        await until(lambda id_=id_: stopped(airflow, "parked", id_))
+    ended_runs = await airflow.list_ended(["parked"], (await airflow.get("parked", ids[0])).ended_at)
+    assert [run.run_id for run in ended_runs] == ids
 
 
 # What people do

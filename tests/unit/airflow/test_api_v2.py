@@ -19,6 +19,7 @@ from streamapp.airflow.port import (
     Uncertain,
     Withdrawn,
 )
+from streamapp.airflow.rest import PAGE, PAGE_BYTES
 from streamapp.core.model import Reason
 from tests.support.airflow_answers import AirflowAnswers, opened
 
@@ -256,6 +257,85 @@ async def test_lists_are_read_page_by_page_however_small_the_server_makes_them(a
         "page_limit": 100,
         "page_offset": 0,
     }
+
+
+class Lists:
+    """An Airflow that has runs, some of which it can't show: a list that one of them is in is answered with 500."""
+
+    def __init__(self, count, *, broken=(), conf=None):
+        self.rows = [RUN | {"dag_run_id": f"r{n}", "conf": conf} for n in range(count)]
+        self.broken = set(broken)
+        self.limits = []
+        self.longest = 0
+
+    def __call__(self, request):
+        if request.url.path == "/auth/token":
+            return httpx.Response(201, json={"access_token": "token"})
+        asked = json.loads(request.content)
+        begin, limit = asked["page_offset"], asked["page_limit"]
+        self.limits.append(limit)
+        if self.broken & {*range(begin, begin + limit)}:
+            return httpx.Response(500, text="Internal Server Error")
+        answer = httpx.Response(
+            200, json={"dag_runs": self.rows[begin : begin + limit], "total_entries": len(self.rows)}
+        )
+        self.longest = max(self.longest, len(answer.content))
+        return answer
+
+
+@pytest.mark.parametrize("broken", [{0}, {1}, {60}, {99}, {100}, {119}, {30, 31, 32}, {117, 118, 119}], ids=str)
+async def test_runs_that_airflow_cannot_show_keep_no_others_from_being_listed(broken, caplog):
+    lists = Lists(120, broken=broken)
+    async with opened(lists, "v2") as airflow:
+        for _ in range(2):
+            listed = await airflow.list_ended(["probe"], datetime(2026, 1, 1, tzinfo=UTC))
+            assert [run.run_id for run in listed] == [f"r{n}" for n in range(120) if n not in broken]
+    assert len(lists.limits) <= 2 * 25
+    assert [record.action for record in caplog.records if record.levelno >= logging.WARNING] == ["run_hidden"]
+
+
+async def test_active_runs_behind_one_that_airflow_cannot_show_are_on_its_page_or_the_next():
+    lists = Lists(120, broken=[0])
+    async with opened(lists, "v2") as airflow:
+        page = await airflow.list_active(["probe"], None)
+        assert [run.run_id for run in page.runs] == ["r1"]
+        assert page.more
+        lists.rows, lists.broken = lists.rows[:1], {0}
+        assert await airflow.list_active(["probe"], None) == Page([], more=False)
+
+
+async def test_an_airflow_that_can_list_nothing_is_asked_a_few_times():
+    lists = Lists(120, broken=range(120))
+    async with opened(lists, "v2") as airflow:
+        with pytest.raises(AirflowUnavailable, match="500"):
+            await airflow.list_ended(["probe"], datetime(2026, 1, 1, tzinfo=UTC))
+    assert lists.limits == [100, 25, 6, 1, 1, 1, 1]
+
+
+async def test_pages_are_as_small_as_large_confs_want_them():
+    """A hundred confs of 256 kB are 25 MB: too much to read at once, as nothing else is done meanwhile."""
+    lists = Lists(120, conf={"text": "x" * 256 * 1024})
+    async with opened(lists, "v2") as airflow:
+        listed = await airflow.list_ended(["probe"], datetime(2026, 1, 1, tzinfo=UTC))
+        assert [run.run_id for run in listed] == [f"r{n}" for n in range(120)]
+        assert not any(run.conf for run in listed)
+        assert lists.limits[:3] == [100, 25, 6]
+        lists.limits.clear()
+        lists.longest = 0
+        page = await airflow.list_active(["probe"], None)
+        assert [len(run.conf["text"]) for run in page.runs] == [256 * 1024] * lists.limits[-1]
+        assert lists.longest <= PAGE_BYTES
+        for row in lists.rows:
+            row["conf"] = None
+        for _ in range(6):
+            await airflow.list_active(["probe"], None)
+        assert lists.limits[-1] == PAGE
+
+
+async def test_one_run_may_be_larger_than_a_page():
+    lists = Lists(3, conf={"text": "x" * PAGE_BYTES})
+    async with opened(lists, "v2") as airflow:
+        assert len(await airflow.list_ended(["probe"], datetime(2026, 1, 1, tzinfo=UTC))) == 3
 
 
 async def test_a_list_that_shrinks_while_it_is_read_ends(airflow, server):

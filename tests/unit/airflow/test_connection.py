@@ -1,11 +1,12 @@
 import asyncio
+import gzip
 import ssl
 from datetime import timedelta
 
 import httpx
 import pytest
 
-from streamapp.airflow.connection import Connection, NoAnswer, NotSent
+from streamapp.airflow.connection import LONGEST_ANSWER, Connection, NoAnswer, NotSent, TooLong
 from streamapp.core.errors import ConfigError
 
 SECOND = timedelta(seconds=1)
@@ -85,4 +86,34 @@ async def test_an_answer_that_trickles_in_is_given_up():
     connection = connect(lambda _: httpx.Response(200, stream=Trickle()), request_timeout=timedelta(milliseconds=100))
     with pytest.raises(NoAnswer, match=r"no answer from Airflow in 0\.1 s"):
         await connection.send("POST", "/x")
+    await connection.close()
+
+
+@pytest.mark.parametrize("status", [200, 401, 500])
+async def test_an_answer_without_end_is_not_read_for_ever(status):
+    read = 0
+
+    class Flood(httpx.AsyncByteStream):
+        async def __aiter__(self):
+            nonlocal read
+            while True:
+                read += 2**20
+                yield b" " * 2**20
+
+    connection = connect(lambda _: httpx.Response(status, stream=Flood()))
+    with pytest.raises(TooLong):
+        await connection.send("POST", "/x", longest=2**22)
+    assert read <= 2**22 + 2**20
+    with pytest.raises(NoAnswer):
+        await connection.send("POST", "/x")
+    assert read <= LONGEST_ANSWER + 2**23
+    await connection.close()
+
+
+async def test_what_an_answer_unpacks_to_counts():
+    packed = gzip.compress(b" " * 2**22)
+    connection = connect(lambda _: httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=packed))
+    with pytest.raises(TooLong):
+        await connection.send("GET", "/x", longest=2**20)
+    assert len((await connection.send("GET", "/x", longest=2**22)).content) == 2**22
     await connection.close()
