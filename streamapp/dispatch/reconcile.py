@@ -48,7 +48,7 @@ class Reconciler:
         may_run: Callable[[Mapping[str, Any]], bool] = lambda _: True,
     ) -> None:
         self.strays: frozenset[tuple[str, str]] = frozenset()
-        """DAG and id of the runs of ours that no command waits for, as of the last two walks."""
+        """DAG and id of the runs of ours that no command waits for, as of the last two walks that read all pages."""
         self._suspects: frozenset[tuple[str, str]] = frozenset()
         """As of the last walk: an end may have been folded while the list was on its way. Only `walk` knows of them."""
         self._follower = follower
@@ -77,16 +77,18 @@ class Reconciler:
     async def walk(self) -> None:
         """Compare everything once."""
         self._follower.report_again()
-        before, self._suspects = self._suspects, await self._walk(self._follower.open)
-        self._name(self._suspects & before)
+        met = await self._walk(self._follower.open)
+        if met is not None:
+            before, self._suspects = self._suspects, met
+            self._name(met & before)
 
     # Inside
 
-    async def _walk(self, runs: list[Run]) -> frozenset[tuple[str, str]]:
-        """Find out about these runs; answers the strays that were met, if all pages could be read."""
-        strays: frozenset[tuple[str, str]] = frozenset()
+    async def _walk(self, runs: list[Run]) -> frozenset[tuple[str, str]] | None:
+        """Find out about these runs; answers the strays that were met, None where not all pages could be read."""
+        strays: frozenset[tuple[str, str]] | None = None
         if not runs:
-            return strays
+            return frozenset()
         met: set[tuple[str, str]] = set()
         try:
             strays = await self._meet(runs, met)

@@ -571,6 +571,16 @@ async def test_a_run_of_ours_that_no_command_waits_for_is_named_once_it_is_seen_
     assert not world.reconciler.strays
 
 
+async def test_a_comparison_that_fails_says_nothing_of_runs_that_no_command_waits_for(world, caplog):
+    world.triggered(1)
+    world.airflow.add("probe", run_id(2), {"_command": {"id": "c2"}})
+    for broken in ((), (), ("list_active",), (), ()):
+        world.airflow.broken = set(broken)
+        await world.reconcile()
+    assert world.reconciler.strays == {("probe", run_id(2))}
+    assert [record.action for record in caplog.records if hasattr(record, "dag_run_id")] == ["run_unfollowed"]
+
+
 async def test_a_look_at_runs_that_are_not_known_here_takes_no_part_in_naming_others(world):
     """It may come a moment before the comparison: what both see is seen once, as an end may be on its way."""
     world.triggered(1)
