@@ -21,7 +21,7 @@ class Parts:
     async def decode(self, **_):
         return command(command=self.name)
 
-    async def patiently(self, _, ask):
+    async def patiently(self, _part, _topic, ask):
         return await ask()
 
 

@@ -163,7 +163,7 @@ async def test_commands_that_are_held_are_nobodys_fault(reasons, late):
         commands_topic="commands", gaps=gaps, rebalancing=False, in_recovery=False, consumer=Consumer(in_hand)
     )
     parts = SimpleNamespace(
-        partitions=SimpleNamespace(accepting=True), gate=SimpleNamespace(reasons=reasons), clock=clock
+        partitions=SimpleNamespace(accepting=True), gate=SimpleNamespace(reasons=reasons), waiting=set(), clock=clock
     )
     looks = vitals.Vitals(app, parts)
     await looks.look()
