@@ -75,8 +75,8 @@ SERVERS: dict[str, Callable[[Path], AbstractContextManager[Server]]] = {
 }
 
 
-# The scope keeps the tests of one server together: it ends before the next one starts.
-@pytest.fixture(scope="session", params=SERVERS)
+# The scope keeps the tests of one server together: it ends before the next one starts, and with the tests here.
+@pytest.fixture(scope="package", params=SERVERS)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Each test runs against all of them."""
     with SERVERS[request.param](tmp_path_factory.mktemp(request.param)) as server:

@@ -1,4 +1,7 @@
-"""Reads: nothing. Writes: one real Airflow and a mail server for all tests here, and installations around them."""
+"""Reads: nothing. Writes: one real Airflow and a mail server for all tests here, and installations around them.
+
+They end with the tests here, not with all tests: an Airflow that is idle takes processors from the others.
+"""
 
 import json
 from collections.abc import Callable, Iterator
@@ -15,26 +18,26 @@ from tests.support.installation import Installation
 BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Mail]:
     """Where Airflow's mails end up."""
     with stack.Mail(tmp_path_factory.mktemp("mail")) as mail:
         yield mail
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of DAGs that tests change while Airflow runs."""
     return tmp_path_factory.mktemp("deployed")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def hints() -> dict[str, str]:
     """The settings of a worker that takes the hints of Airflow's plugin; only one of a test can."""
     return {"hint_listen": f"{HOST}:{stack.free_port()}", "hint_secret": "what plugin and worker know"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow_server(
     mail: stack.Mail, deployed: Path, hints: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[stack.Airflow]:
@@ -51,7 +54,7 @@ def airflow_server(
             yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow(airflow_server: stack.Airflow) -> Iterator[AirflowApi]:
     """Its API; runs are told apart by their app id."""
     server = airflow_server
