@@ -1,0 +1,117 @@
+"""Kafka's client for one worker, as far as reading needs it: records in memory, positions, and calls to look at.
+
+Like the real one, it empties what it has of one partition before it looks at the next, in the order in which chunks
+have come, and takes no partitions for all.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from aiokafka.errors import IllegalStateError
+from faust.types import TP
+
+
+def record(offset: int, value: bytes = b"v") -> Any:
+    """A record with one byte of value, unless told."""
+    return SimpleNamespace(offset=offset, key=None, value=value, headers=())
+
+
+class FakeClient:
+    """Reads these records, each partition from its first one."""
+
+    def __init__(self, chunks: Mapping[TP, Collection[int]]) -> None:
+        self.asked: list[tuple[frozenset[TP], float | None, int | None, int]] = []
+        """Of each call: partitions, timeout, the most records, and how long a broker may wait."""
+        self.sought: list[tuple[TP, int]] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+        """Done once, while a call waits for its answer, after records were taken."""
+        self.before: Callable[[], object] = lambda: None
+        """Done once, while a call waits for its answer, before records are taken."""
+        self._chunks = {tp: sorted(offsets) for tp, offsets in chunks.items()}
+        self._closed = False
+        self._fetch_max_wait_ms = 0
+        self._states = {
+            tp: SimpleNamespace(has_valid_position=True, position=min(offsets, default=0))
+            for tp, offsets in chunks.items()
+        }
+        self._fetcher = self
+        self._subscriptions = self._coordinator = self
+        self.committed: dict[TP, int] = {}
+        self.subscribed: list[str] = []
+        self._subscription = SimpleNamespace(
+            subscription=SimpleNamespace(assignment=SimpleNamespace(state_value=self.state_value))
+        )
+
+    # What Faust and streamapp ask
+
+    def assignment(self) -> frozenset[TP]:
+        return frozenset(self._states)
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        return {tp.partition for tp in self._states if tp.topic == topic} or None
+
+    def state_value(self, tp: TP) -> Any:
+        if tp not in self._states:
+            raise IllegalStateError(f"{tp} is not assigned")
+        return self._states[tp]
+
+    def seek(self, tp: TP, offset: int) -> None:
+        self.state_value(tp).position = offset
+        self.sought.append((tp, offset))
+
+    def fetch_context(self) -> Any:
+        return self
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    async def fetched_records(
+        self,
+        partitions: Collection[TP],
+        timeout: float | None,  # noqa: ASYNC109 - the client's own
+        max_records: int | None,
+    ) -> dict[TP, list[Any]]:
+        self.asked.append((frozenset(partitions), timeout, max_records, self._fetch_max_wait_ms))
+        before, self.before = self.before, lambda: None
+        before()
+        left = 500 if max_records is None else max_records
+        answer: dict[TP, list[Any]] = {}
+        for tp, offsets in self._chunks.items():
+            if tp not in self._states or (partitions and tp not in partitions):
+                continue
+            taken = [offset for offset in offsets if offset >= self._states[tp].position][:left]
+            if taken:
+                answer[tp] = [record(offset) for offset in taken]
+                self._states[tp].position = taken[-1] + 1
+                left -= len(taken)
+            if not left:
+                break
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        return answer
+
+    def subscribe(self, topics: Collection[str], **_: Any) -> None:
+        self.subscribed += topics
+
+    async def fetch_committed_offsets(self, partitions: Collection[TP]) -> dict[TP, Any]:
+        assert partitions, "the client would not answer"
+        return {tp: SimpleNamespace(offset=self.committed[tp]) for tp in partitions if tp in self.committed}
+
+    async def beginning_offsets(self, partitions: Collection[TP]) -> dict[TP, int]:
+        return {tp: min(self._chunks[tp], default=0) for tp in partitions}
+
+    async def end_offsets(self, partitions: Collection[TP]) -> dict[TP, int]:
+        return {tp: max(self._chunks[tp], default=-1) + 1 for tp in partitions}
+
+    # What tests tell it
+
+    def revoke(self, tp: TP) -> None:
+        """This partition is somebody else's now."""
+        del self._states[tp]
+
+    def position(self, tp: TP) -> int:
+        """Where it would read on."""
+        position: int = self._states[tp].position
+        return position
