@@ -95,6 +95,11 @@ class FakeClient:
     def subscribe(self, topics: Collection[str], **_: Any) -> None:
         self.subscribed += topics
 
+    async def _send_req(self, request: Any) -> Any: ...
+
+    async def position(self, tp: TP) -> int:
+        return self.read_on(tp)
+
     async def fetch_committed_offsets(self, partitions: Collection[TP]) -> dict[TP, Any]:
         assert partitions, "the client would not answer"
         return {tp: SimpleNamespace(offset=self.committed[tp]) for tp in partitions if tp in self.committed}
@@ -111,7 +116,7 @@ class FakeClient:
         """This partition is somebody else's now."""
         del self._states[tp]
 
-    def position(self, tp: TP) -> int:
+    def read_on(self, tp: TP) -> int:
         """Where it would read on."""
         position: int = self._states[tp].position
         return position

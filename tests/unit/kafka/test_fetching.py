@@ -27,7 +27,7 @@ class Scene:
 
     def __init__(self, chunks, ends=None):
         self.client = FakeClient(chunks)
-        sources = {tp: self.client.position(tp) for tp in chunks if tp != TABLE}
+        sources = {tp: self.client.read_on(tp) for tp in chunks if tp != TABLE}
         self.app = SimpleNamespace(
             consumer_generation_id=1,
             commands_topic=COMMANDS.topic,
@@ -38,7 +38,7 @@ class Scene:
         )
         self.app.gaps.start(sources, ends or {})
         if TABLE in chunks:
-            position = self.client.position(TABLE)
+            position = self.client.read_on(TABLE)
             self.app.restoring.go_to({TABLE: position}, {TABLE: position})
         self.in_hand = []
         self.app.intake.watch = self.in_hand.append
@@ -74,7 +74,7 @@ async def test_partitions_that_go_during_a_fetch_do_not_make_it_one_of_all():
     scene.active = {COMMANDS}
     scene.client.before = scene.active.clear
     assert await scene.fetch() == {}
-    assert (scene.client.position(COMMANDS), scene.client.position(RESULTS)) == (7, 3)
+    assert (scene.client.read_on(COMMANDS), scene.client.read_on(RESULTS)) == (7, 3)
 
 
 # What outlived its time
@@ -86,7 +86,7 @@ async def test_a_fetch_that_outlives_its_generation_takes_nothing_away(end):
     scene = Scene({COMMANDS: [7, 8], TABLE: [3]})
     scene.client.meanwhile = getattr(scene, end)
     assert await scene.fetch() == {}
-    assert (scene.client.position(COMMANDS), scene.client.position(TABLE)) == (7, 3)
+    assert (scene.client.read_on(COMMANDS), scene.client.read_on(TABLE)) == (7, 3)
     assert scene.app.gaps.in_hand() == {COMMANDS: (7, 7)}
     assert scene.app.restoring.in_hand() == {TABLE: (3, 3)}
     assert scene.in_hand == []
@@ -96,7 +96,7 @@ async def test_of_partitions_that_are_paused_during_a_fetch_records_are_put_back
     scene = Scene({COMMANDS: [7, 8], OTHERS: [3]})
     scene.client.meanwhile = lambda: scene.active.discard(COMMANDS)
     assert await scene.fetch() == {OTHERS: [3]}
-    assert (scene.client.position(COMMANDS), scene.client.position(OTHERS)) == (7, 4)
+    assert (scene.client.read_on(COMMANDS), scene.client.read_on(OTHERS)) == (7, 4)
     scene.active.add(COMMANDS)
     assert await scene.fetch() == {COMMANDS: [7, 8]}
 
@@ -111,7 +111,7 @@ async def test_records_that_a_marker_follows_are_put_back():
 
     scene.client.meanwhile = pass_marker
     await scene.fetch()
-    assert scene.client.position(COMMANDS) == 7
+    assert scene.client.read_on(COMMANDS) == 7
 
 
 @pytest.mark.parametrize("elsewhere", [5, 8])
@@ -125,7 +125,7 @@ async def test_what_is_put_back_does_not_leap_over_what_is_to_be_read(elsewhere)
 
     scene.client.meanwhile = rebalance
     await scene.fetch()
-    assert scene.client.position(COMMANDS) == elsewhere
+    assert scene.client.read_on(COMMANDS) == elsewhere
 
 
 async def test_where_the_client_has_no_position_yet_nothing_is_put_back():
@@ -235,7 +235,7 @@ async def test_reading_goes_back_only_with_a_fetch_of_that_partition():
     assert not scene.app.gaps.expects(COMMANDS, 9)
     scene.active = {RESULTS}
     await scene.fetch()
-    assert scene.client.position(COMMANDS) == 10
+    assert scene.client.read_on(COMMANDS) == 10
     scene.active = {COMMANDS}
     assert await scene.fetch() == {COMMANDS: [7, 8, 9]}
 
