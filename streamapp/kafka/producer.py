@@ -103,7 +103,7 @@ def bound_requests(batches: Any, most: int = REQUEST_BYTES) -> None:
         sizes: dict[Any, int] = {}
         left = set(muted_partitions)
         for tp, waiting in batches._batches.items():  # noqa: SLF001
-            if tp in muted_partitions or not waiting:
+            if tp in muted_partitions:
                 continue
             leader = batches._cluster.leader_for_partition(tp)  # noqa: SLF001
             size = sizes.get(leader, 0) + waiting[0]._builder.size()  # noqa: SLF001
