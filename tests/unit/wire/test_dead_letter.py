@@ -64,3 +64,9 @@ def test_what_is_no_dead_letter_is_none(name, content):
     headers = [(header, content if header == name else value) for header, value in WRITTEN]
     assert decode_dead_letter(b"order-1", b"", headers) is None
     assert decode_dead_letter(b"order-1", b"", [header for header in WRITTEN if header[0] != name]) is None
+
+
+def test_a_header_of_the_command_that_is_not_utf_8_is_kept():
+    """Else the letter is taken for none, and can neither be looked at nor sent again."""
+    letter = replace(LETTER, original=Original(b"raw", (("binary", b"\xff"),)))
+    assert decode_dead_letter(*encode_dead_letter(letter)) == letter

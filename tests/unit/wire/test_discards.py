@@ -40,3 +40,13 @@ def test_a_dead_letter_is_no_mark_though_its_command_was_written_like_one():
     record = encode_dead_letter(letter)
     assert decode_discard(record.value, record.headers) is None
     assert decode_dead_letter(*record) == letter
+
+
+def test_a_record_that_looks_like_a_mark_is_none_without_its_header():
+    """Who writes such a body elsewhere discards nobody's letter."""
+    mark = encode_discard(b"k", Discard(dlq_id="commands-0-5-1", by="ann", at=AT))
+    assert decode_discard(mark.value, []) is None
+
+
+def test_a_mark_without_a_note_has_no_note():
+    assert b"note" not in encode_discard(b"k", Discard(dlq_id="commands-0-5-1", by="ann", at=AT)).value

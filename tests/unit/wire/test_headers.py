@@ -20,3 +20,9 @@ def test_what_the_headers_say():
 
 def test_what_is_not_utf_8_says_nothing():
     assert traceparent((("traceparent", b"\xff"),)) is None
+
+
+@pytest.mark.parametrize("headers", [(), (("traceparent", None),)])
+def test_a_record_without_a_trace_belongs_to_none(headers):
+    """A producer may give any header a null value: one of those must not end a worker."""
+    assert traceparent(headers) is None
