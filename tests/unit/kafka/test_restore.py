@@ -9,6 +9,7 @@ from faust.types import TP
 
 from streamapp.clock import SystemClock
 from streamapp.core.errors import Unsafe
+from streamapp.kafka import restore
 from streamapp.kafka.dispatches import new_app, new_table
 from streamapp.settings import Settings
 
@@ -166,3 +167,121 @@ async def test_a_recovery_that_is_stopped_just_ends(app):
     app.tables.recovery._stopped.set()
     with pytest.raises(ServiceStopped):
         await app.tables.recovery._wait(asyncio.Event().wait(), timeout=10)
+
+
+async def test_a_table_is_not_restored_before_all_of_its_rows_are_there(app):
+    """Commands would be folded on a table that lacks rows: what runs already would run again."""
+    recovery = app.tables.recovery
+    recovery.take([record(OWN, offset) for offset in (10, 11)])
+    recovery._tell()
+    assert (recovery.in_recovery, recovery.signal_recovery_end.is_set()) == (True, False)
+    recovery.take([record(OWN, 12)])
+    recovery._tell()
+    assert (recovery.in_recovery, recovery.signal_recovery_end.is_set()) == (False, True)
+
+
+async def test_records_of_standbys_end_no_recovery_that_has_not_begun(app):
+    """The signal would be taken for the end of the next one."""
+    recovery = app.tables.recovery
+    recovery.in_recovery = False
+    recovery._tell()
+    assert not recovery.signal_recovery_end.is_set()
+
+
+async def test_standbys_are_ready_once_they_are_up_to_date(app):
+    told = []
+    app.tables.on_standbys_ready = lambda: told.append(app.tables.recovery.applied(STANDBY))
+    app.tables.recovery.standby_highwaters[STANDBY] = 11
+    for offset in (10, 11):
+        app.tables.recovery.take([record(STANDBY, offset)])
+        app.tables.recovery._tell()
+    assert told == [11]
+    app.tables.standbys_ready = True
+    app.tables.recovery._tell()
+    assert told == [11]
+
+
+class Subscription:
+    """What Kafka's client knows of the end of a changelog."""
+
+    def __init__(self, app, highwaters):
+        self.assignment = self if highwaters is not None else None
+        self.tps, self._highwaters = frozenset(highwaters or ()), highwaters
+        client = SimpleNamespace(_subscription=SimpleNamespace(subscription=self))
+        app.consumer = SimpleNamespace(_thread=SimpleNamespace(_consumer=client))
+
+    def state_value(self, tp):
+        return SimpleNamespace(highwater=self._highwaters[tp])
+
+
+@pytest.mark.parametrize(
+    ("client", "faust", "behind"),
+    [
+        ({STANDBY: 15}, 12, 5),
+        ({STANDBY: 11}, 12, 3),
+        ({STANDBY: None}, 12, 3),
+        ({STANDBY: 10}, 9, 0),
+        ({STANDBY: 5}, 4, 0),
+        ({OWN: 15}, 12, 3),
+        (None, 12, 3),
+    ],
+    ids=str,
+)
+async def test_how_far_a_standby_is_behind_is_what_whoever_knows_more_says(app, client, faust, behind):
+    """Pages show it: who takes a standby that is far behind for one that is not stops the wrong worker."""
+    Subscription(app, client)
+    app.tables.recovery.standby_highwaters[STANDBY] = faust
+    assert app.tables.recovery.standbys() == {STANDBY.partition: behind}
+
+
+async def test_a_standby_whose_database_nobody_has_looked_at_lacks_everything(app):
+    Subscription(app, {STANDBY: 15})
+    del app.tables.recovery.standby_offsets[STANDBY]
+    assert app.tables.recovery.standbys() == {STANDBY.partition: 15}
+
+
+async def slurp(app, *messages):
+    """Let the task take what is in the queue."""
+    for message in messages:
+        app.tables.changelog_queue.force_put_nowait(SimpleNamespace(message=message))
+    recovery = app.tables.recovery
+    task = asyncio.ensure_future(recovery._slurp_changelogs(recovery))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    task.cancel()
+
+
+async def test_what_is_in_the_queue_is_written_together_and_told(app):
+    await slurp(app, *(record(OWN, offset) for offset in (10, 11, 12)))
+    assert has(app, OWN) == ([b"k10", b"k11", b"k12"], 12)
+    assert app.tables.recovery.signal_recovery_end.is_set()
+
+
+async def test_where_a_record_can_not_be_written_the_worker_leaves(app):
+    """More records would follow one that the database lacks."""
+    left = []
+    app.leave = left.append
+    app.table.follow = lambda *_: 1 / 0
+    await slurp(app, record(OWN, 10))
+    assert [type(error) for error in left] == [ZeroDivisionError]
+
+
+async def test_a_batch_is_no_larger_than_a_batch(app, monkeypatch):
+    """Nothing else happens meanwhile, heartbeats neither."""
+    monkeypatch.setattr(restore, "BATCH", 2)
+    taken = []
+    app.tables.recovery.take = lambda messages: taken.append([message.offset for message in messages])
+    await slurp(app, *(record(OWN, offset) for offset in (10, 11, 12)))
+    assert taken == [[10, 11], [12]]
+
+
+async def test_what_the_log_tells_of_a_long_recovery_is_measured_in_batches(app, monkeypatch):
+    monkeypatch.setattr(restore, "BATCH", 2)
+    recovery, times = app.tables.recovery, iter([1.0, 2.0, 4.0, 7.0, 11.0])
+    app.lease = SimpleNamespace(now=lambda: next(times))
+    for count in (1, 1, 2, 1):
+        recovery._measure([record(OWN, 10)] * count)
+    assert list(recovery._processing_times) == [1.0, 3.0]
+    recovery.in_recovery = False
+    recovery._measure([record(STANDBY, 10)])
+    assert len(recovery._processing_times) == 2
