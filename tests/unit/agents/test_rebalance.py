@@ -127,3 +127,55 @@ async def test_once_a_send_has_failed_nothing_is_waited_for():
     parts.folds.open, parts.folds.failed = 1, Unsafe("refused")
     with pytest.raises(Unsafe, match="1 folds are still open"):
         await asyncio.wait_for(rebalance.end_folds(app, parts), 5)
+
+
+def registered(app, parts):
+    """The hook that Faust calls once partitions are given out."""
+    hooks = []
+    app.on_rebalance_complete = SimpleNamespace(connect=lambda **_: hooks.append)
+    rebalance.register(app, parts)
+    return hooks[0]
+
+
+async def test_partitions_are_given_up_once_nothing_new_is_folded_and_all_is_acked():
+    """Given up before, an ack would be dropped, and its record folded again by the next owner."""
+    app, parts = giver(Sends(fail=pytest.fail))
+    told = []
+
+    async def sleep(_):
+        told.append("wait")
+        parts.folds.open = 0
+
+    parts.clock = SimpleNamespace(monotonic=lambda: 0.0, sleep=sleep)
+    parts.folds.open = 1
+    parts.partitions.drain, parts.partitions.give_up = (lambda: told.append("drain")), (lambda: told.append("give up"))
+    registered(app, parts)
+    await app.drain()
+    assert told == ["drain", "wait", "give up"]
+
+
+async def test_no_record_passes_before_the_index_is_rebuilt():
+    """It would be folded beside a rebuild that has seen half of the table."""
+    scene = Scene(rows=1, counts={"commands": 8})
+    stopped = []
+    recovery = SimpleNamespace(signal_recovery_start=SimpleNamespace(is_set=lambda: False), need_recovery=lambda: False)
+    scene.app.tables = SimpleNamespace(recovery=recovery)
+    scene.app.consumer = SimpleNamespace(given_up=False, stop_flow=lambda: stopped.append(scene.partitions.taken_over))
+    scene.app.flow_control = SimpleNamespace(suspend=lambda: stopped.append(scene.partitions.taken_over))
+    scene.app.leave = pytest.fail
+    await registered(scene.app, scene.parts)()
+    assert stopped == [None, None]
+    assert scene.partitions.taken_over == {1, 2}
+
+
+async def test_others_have_a_turn_when_the_rebuild_has_lasted_and_not_before():
+    """A heartbeat needs several turns, and each turn that nobody needs makes the rebuild longer."""
+    scene = Scene(rows=6, counts={"commands": 8})
+    times, slept = iter([8.0, 8.125, 8.25, 8.5, 8.625, 8.75, 9.0, 9.125, 9.1875]), []
+
+    async def sleep(pause):
+        slept.append(scene.partitions.left)
+
+    scene.parts.clock = SimpleNamespace(monotonic=lambda: next(times), sleep=sleep)
+    await rebalance.take_over(scene.app, scene.parts, timedelta(seconds=0.25))
+    assert slept == [4, 2]

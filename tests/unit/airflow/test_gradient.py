@@ -2,7 +2,19 @@ from random import Random
 
 import pytest
 
-from streamapp.airflow.gradient import CHECK_EVERY, HARMFUL_FOR, SLOW, USELESS_FOR, Gradient
+from streamapp.airflow.gradient import (
+    CHECK_EVERY,
+    HARMFUL_FOR,
+    LONG_TRIAL,
+    NEAR,
+    SLOW,
+    TRIAL,
+    USELESS_FOR,
+    WORTH,
+    WORTH_PART,
+    Gradient,
+    _Trial,
+)
 
 
 class Driven(Gradient):
@@ -145,6 +157,34 @@ def test_another_bound_leaves_what_was_learned():
     assert gradient.number == 3
     gradient.share(8)
     assert gradient.number == learned
+
+
+def test_a_request_that_began_under_another_bound_can_be_told():
+    """It tells how long requests take while more are in flight than now."""
+    gradient = Driven(8, scaling)
+    gradient.pass_seconds(60)
+    era = gradient.era
+    gradient.share(8)
+    assert gradient.era == era
+    gradient.share(2)
+    assert gradient.era > era
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(0.0, None), (TRIAL.total_seconds(), True)])
+def test_a_comparison_lasts_for_a_while_however_late_it_began(seconds, verdict):
+    """On a worker that has run for a day, each would be decided after the first few requests."""
+    began = 86_400.0
+    trial = _Trial(1, began, began, seconds={1: [0.1] * 100, 2: [0.12] * 100})
+    assert trial.verdict(began + seconds) is verdict
+
+
+@pytest.mark.parametrize("later", [LONG_TRIAL / 2, LONG_TRIAL])
+def test_what_is_near_the_line_is_looked_at_for_longer(later):
+    began = 86_400.0
+    trial = _Trial(1, began, began, seconds={1: [0.1] * 100, 2: []})
+    worth = trial.worth(WORTH_PART, WORTH)
+    trial.seconds[2] = [0.2 / (worth + NEAR / 2)] * 100
+    assert trial.verdict(began + later.total_seconds()) is (None if later < LONG_TRIAL else True)
 
 
 def test_a_request_that_began_under_another_number_can_be_told():

@@ -383,6 +383,7 @@ async def test_a_record_of_another_name_does_not_resolve(decode, registry):
         ({"command": " \t"}, Reason.INVALID_COMMAND),
         ({"command": "probe"}, Reason.INVALID_COMMAND),
         ({"command": "app."}, Reason.INVALID_COMMAND),
+        ({"command": "app. "}, Reason.INVALID_COMMAND),
         ({"command": "app." + "x" * 247}, Reason.INVALID_COMMAND),
         ({"command": "app.\x00"}, Reason.INVALID_COMMAND),
         ({"command": None}, Reason.INVALID_COMMAND),
