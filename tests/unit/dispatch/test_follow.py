@@ -18,7 +18,7 @@ from streamapp.dispatch.follow import (
     TASKS_AGAIN,
     Follower,
 )
-from streamapp.dispatch.reconcile import Reconciler
+from streamapp.dispatch.reconcile import STEPS, Reconciler
 from tests.support.manual_clock import START, ManualClock
 from tests.support.memory_airflow import MemoryAirflow
 
@@ -447,6 +447,24 @@ async def test_old_runs_are_looked_up_until_airflow_answers(world):
         if world.airflow.count("get") == 3:
             world.airflow.broken.clear()
     assert world.airflow.count("get") == 4
+    looking.cancel()
+
+
+async def test_old_runs_that_can_not_be_looked_up_are_asked_for_with_pauses(world):
+    """An Airflow that is away would be asked as fast as a walk goes; after each there is a pause, of a second here."""
+    world.triggered(1)
+    world.end(1)
+    world.clock.advance(timedelta(hours=5))
+    world.airflow.broken.update(("list_active", "get"))
+    looking = asyncio.create_task(world.reconciler.look_up_unknown())
+    await world.tick()
+    pauses = []
+    while len(pauses) < 6:
+        await settle()
+        pauses.append(world.clock.next_wake)
+        world.clock.advance(world.clock.next_wake)
+    step = RECONCILE / STEPS
+    assert pauses == [step, step, 5 * step] * 2
     looking.cancel()
 
 
@@ -903,6 +921,25 @@ async def test_a_run_that_nothing_waits_for_is_looked_at_rarely_until_something_
         world.clock.advance(POLL)
         await settle()
     assert world.airflow.count("list_ended") == asked + 2
+
+
+async def test_a_run_that_is_looked_at_rarely_is_stopped_soon_once_its_command_is_cancelled(world, loop):
+    """Whoever cancels it would watch it work on until the next look."""
+    world.waited_for = False
+    entry = world.triggered(1)
+    async with world.errands():
+        for _ in range(1000):
+            world.clock.advance(POLL)
+            await settle()
+        looks = world.airflow.count("list_ended")
+        world.clock.advance(POLL)
+        await settle()
+        assert world.airflow.count("list_ended") == looks
+        world.follower.track(replace(entry, ending=Status.CANCELLED))
+        for _ in range(2):
+            world.clock.advance(POLL)
+            await settle()
+        assert world.airflow.count("cancel") == 1
 
 
 async def test_where_ends_are_foretold_there_are_few_looks_until_one_was_not(world, loop, hints):
