@@ -183,7 +183,7 @@ async def test_a_table_is_not_restored_before_all_of_its_rows_are_there(app):
 async def test_records_of_standbys_end_no_recovery_that_has_not_begun(app):
     """The signal would be taken for the end of the next one."""
     recovery = app.tables.recovery
-    recovery.in_recovery = False
+    recovery.in_recovery, recovery.active_highwaters[OWN] = False, 9
     recovery._tell()
     assert not recovery.signal_recovery_end.is_set()
 
@@ -232,6 +232,13 @@ async def test_how_far_a_standby_is_behind_is_what_whoever_knows_more_says(app, 
     Subscription(app, client)
     app.tables.recovery.standby_highwaters[STANDBY] = faust
     assert app.tables.recovery.standbys() == {STANDBY.partition: behind}
+
+
+async def test_before_the_client_has_subscribed_faust_alone_knows_how_far_a_standby_is_behind(app):
+    Subscription(app, None)
+    app.consumer._thread._consumer._subscription.subscription = None
+    app.tables.recovery.standby_highwaters[STANDBY] = 12
+    assert app.tables.recovery.standbys() == {STANDBY.partition: 3}
 
 
 async def test_a_standby_whose_database_nobody_has_looked_at_lacks_everything(app):
