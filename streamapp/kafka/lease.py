@@ -18,7 +18,7 @@ from streamapp.clock import Clock
 from streamapp.core.errors import Unsafe
 from streamapp.kafka import exits
 from streamapp.kafka.producer import StrictProducer
-from streamapp.kafka.seek import SeekThread
+from streamapp.kafka.seek import SeekThread, is_a
 
 log = logging.getLogger(__name__)
 
@@ -109,11 +109,6 @@ async def connect(coordinator: Any) -> None:
     """Connect to it, where that has to be; it may take longer than a lease lasts."""
     if coordinator.coordinator_id is not None:
         await coordinator._client.ready(coordinator.coordinator_id, group=ConnectionGroup.COORDINATION)  # noqa: SLF001
-
-
-def is_a(request: Any, name: str) -> bool:
-    """Whether it is such a request, of whatever version."""
-    return type(request).__name__.startswith(name)
 
 
 class LeasedProducer(StrictProducer):

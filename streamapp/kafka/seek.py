@@ -75,7 +75,7 @@ def heed_errors(coordinator: Any) -> None:
 
     async def send(request: Any) -> Any:
         response = await ask(request)
-        if type(request).__name__.startswith("OffsetFetchRequest"):
+        if is_a(request, "OffsetFetchRequest"):
             error = for_code(getattr(response, "error_code", NoError.errno))  # the first versions have none
             if error in {GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError}:
                 coordinator.coordinator_dead()
@@ -84,6 +84,11 @@ def heed_errors(coordinator: Any) -> None:
         return response
 
     coordinator._send_req = send  # noqa: SLF001
+
+
+def is_a(request: Any, name: str) -> bool:
+    """Whether it is such a request, of whatever version."""
+    return type(request).__name__.startswith(name)
 
 
 def _after(applied: int | None) -> int:
