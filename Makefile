@@ -8,11 +8,14 @@ KINDS := $(wildcard $(addprefix tests/,e2e contract broker properties unit docs 
 # Most of a test's time is waiting for other programs.
 JOBS ?= 3
 chaos: JOBS = 4
+simulate: JOBS = 2
 TOGETHER = -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 # Workers and brokers are started hundreds of times: without what Python keeps of its modules, each start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 # Brokers that live for minutes spend most of their processor time on compiling themselves thoroughly.
 test chaos: export JAVA_TOOL_OPTIONS := $(JAVA_TOOL_OPTIONS) -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
+# They use all processors themselves, and print a summary.
+SCHEDULES := tests/simulator/test_schedules.py
 OUTAGES := tests/e2e/test_chaos.py tests/e2e/test_bad_endings.py
 
 .PHONY: help install fetch up down logs demo test simulate chaos lint types imports check clean
@@ -47,7 +50,7 @@ test: install fetch ## Run the tests, three at a time; JOBS=1: one by one
 	@$(BIN)/pytest $(TOGETHER) $(KINDS) $(addprefix --ignore ,$(OUTAGES))
 
 simulate: install ## Run 10,000 schedules in virtual time; SEEDS=50000 or 17..99: others; SEED=17: see one
-	@$(if $(SEED)$(SEEDS),$(BIN)/python -m tests.simulator $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)),$(BIN)/pytest tests/simulator)
+	@$(if $(SEED)$(SEEDS),$(BIN)/python -m tests.simulator $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)),$(BIN)/pytest $(SCHEDULES) && $(BIN)/pytest $(TOGETHER) tests/simulator --ignore $(SCHEDULES))
 
 chaos: install fetch ## Kill, freeze and sabotage workers; MINUTES=30: all faults for so long
 	@$(if $(MINUTES),$(BIN)/python -m tests.support.chaos --minutes $(MINUTES),$(BIN)/pytest $(TOGETHER) $(OUTAGES) tests/chaos)

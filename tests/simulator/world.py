@@ -249,13 +249,15 @@ class World:
 
     def unended(self) -> list[Source]:
         """Commands without an ending that nothing excuses: a blocked one holds its key."""
-        blocked = [one for source in self.sent if (one := self._entry(source)) and one.status is Status.BLOCKED]
+        waiting = [one for one in self.sent if not any(told.status.terminal for told in self.told.get(one, ()))]
+        queues = {self._queue(source) for source in waiting}
+        entries = map(self._entry, (source for source in self.sent if self._queue(source) in queues))
+        blocked = [one for one in entries if one is not None and one.status is Status.BLOCKED]
         holding = {one.source: self._in_queue(one.source, one.attempt - one.refused) for one in blocked}
         return [
             source
-            for source in self.sent
+            for source in waiting
             if source not in holding
-            and not any(one.status.terminal for one in self.told.get(source, ()))
             and not any(
                 held and self._in_queue(source) == held and first.offset < source.offset
                 for first, held in holding.items()
@@ -267,6 +269,9 @@ class World:
         owner = self.group.owners.get(source.partition)
         partition = owner.parts.partitions.get(source.partition) if owner is not None and owner.alive else None
         return None if partition is None else partition.entry(self.sent[source].event.key, source.offset)
+
+    def _queue(self, source: Source) -> tuple[int, bytes | None]:
+        return source.partition, self.sent[source].event.key
 
     def _in_queue(self, source: Source, runs: int = 0) -> tuple[int, bytes] | None:
         """The queue in which a command stands, after so many runs."""
