@@ -14,6 +14,8 @@ from fastavro import schemaless_reader
 
 HEADER = struct.Struct(">bI")
 READ_WITHIN_SECONDS = 30.0
+LATEST = -1
+"""In place of a time, in a request for offsets: the end (Kafka's protocol, ListOffsets)."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,11 @@ class TopicReader:
 
     def __init__(self, client: dict[str, str], topic: str) -> None:
         self._topic = topic
-        # Each question for the ends waits behind a fetch.
+        # Each question waits behind a fetch.
         self._settings = {**client, "group.id": "reader", "enable.auto.commit": False, "fetch.wait.max.ms": 10}
         self._consumer = Consumer(self._settings)
         partitions = self._consumer.list_topics(topic, timeout=20).topics[topic].partitions
         self._positions = dict.fromkeys(partitions, 0)
-        self._assign()
         self._records: list[Record] = []
 
     def read(self) -> list[Record]:
@@ -59,34 +60,39 @@ class TopicReader:
         except KafkaException:
             self._consumer.close()
             self._consumer = Consumer(self._settings)
-            self._assign()
             raise
         return list(self._records)
 
     def _read(self) -> None:
         deadline = time.monotonic() + READ_WITHIN_SECONDS
-        ends = {number: self._end(number) for number in self._positions}
-        while any(self._positions[number] < end for number, end in ends.items()):
+        ends = self._ends()
+        behind = {number: position for number, position in self._positions.items() if position < ends[number]}
+        if not behind:
+            return
+        self._consumer.assign(
+            [TopicPartition(self._topic, number, position or OFFSET_BEGINNING) for number, position in behind.items()]
+        )
+        while any(self._positions[number] < ends[number] for number in behind):
             assert time.monotonic() < deadline, f"{self._topic}: at {self._positions}, its ends are {ends}"
-            for message in self._consumer.consume(1000, timeout=0.1):
+            for message in self._consumer.consume(1000, timeout=0.02):
                 if message.error() is not None:
                     raise KafkaException(message.error())
                 self._positions[message.partition()] = message.offset() + 1
                 self._records.append(_record(message))
+        self._consumer.unassign()  # or it would fetch on, a hundred times a second
 
-    def _assign(self) -> None:
-        places = [
-            TopicPartition(self._topic, number, position or OFFSET_BEGINNING)
-            for number, position in self._positions.items()
-        ]
-        self._consumer.assign(places)
+    def _ends(self) -> dict[int, int]:
+        """The end of each partition, with one request for all."""
+        places = [TopicPartition(self._topic, number, LATEST) for number in self._positions]
+        found = self._consumer.offsets_for_times(places, timeout=20)
+        for place in found:
+            if place.error is not None:
+                raise KafkaException(place.error)
+        return {place.partition: place.offset for place in found}
 
     def close(self) -> None:
         """Close the connection."""
         self._consumer.close()
-
-    def _end(self, number: int) -> int:
-        return int(self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), timeout=20)[1])
 
 
 class Decoder:
