@@ -154,7 +154,6 @@ def _receive_again(state: State, event: CommandReceived, known: Entry) -> Decisi
             attempt=0,
             run_id=None,
             reason=None,
-            detail=None,
             at=known.timings.accepted_at,
             timings=Timings(accepted_at=known.timings.accepted_at),
             duplicate_of=None,

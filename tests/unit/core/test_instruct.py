@@ -4,7 +4,7 @@ import pytest
 
 from streamapp.core import verdicts
 from streamapp.core.effects import Free, Identity, OfCommand, OfDag, OfKey, Queued, Settled, Steer
-from streamapp.core.model import Action, OnFailure, Ordering, Reason, Reopens, RunState, Status
+from streamapp.core.model import Action, OnFailure, Ordering, Reason, Reopens, RunState, Status, Timings
 from tests.support.builders import (
     AT,
     SECOND,
@@ -84,7 +84,23 @@ def test_an_unknown_command_is_named(table, action):
     decision = table.fold(instructed(action, command_id="nobody", offset=2))
     said = answer(decision)
     assert (said.status, said.command_id, said.round, str(said.source)) == (REFUSED, "nobody", 0, "control-0-2")
+    assert (said.attempt, said.key, said.dag_run_id) == (0, None, None)
     assert [change.key for change in decision.changes] == [OfCommand("nobody")]
+
+
+@pytest.mark.parametrize("action", [Action.SKIP, Action.CANCEL])
+def test_an_answer_does_not_tell_again_how_its_command_stood(table, action):
+    """Its reason and times are told by outcomes of their own: who counts failures would count each one twice."""
+    said = answer(tell(blocked(table), action))
+    assert (said.reason, said.detail, said.timings) == (None, f"{action} by ann", Timings())
+
+
+def test_an_answer_about_a_duplicate_is_not_one_itself(table):
+    table.fold(received(3, id="c9"))
+    table.fold(observed(run_ended(table.entry(3), RunState.DUPLICATE)))
+    assert table.entry(3).duplicate_of == "commands-0-99"
+    said = answer(tell(table, Action.SKIP, command=9))
+    assert (said.status, said.duplicate_of) == (REFUSED, None)
 
 
 @pytest.mark.parametrize("action", [Action.RETRY, Action.SKIP, Action.CANCEL, Action.HOLD, Action.RELEASE])
@@ -101,7 +117,8 @@ def test_a_blocked_command_is_tried_again_before_its_successors(table):
     blocked(table)
     decision = tell(table, Action.RETRY)
     now = table.entry()
-    assert (now.status, now.run_attempt, now.reason, now.at) == (Status.ACCEPTED, 2, None, LATER)
+    assert (now.status, now.run_attempt, now.at) == (Status.ACCEPTED, 2, LATER)
+    assert (now.reason, now.detail) == (None, None)
     assert [change.key for change in decision.changes] == [Queued(b"k", 0), OfCommand("c0")]
     assert offsets(decision) == [0]
     assert [said.status for said in outcomes(decision)] == [APPLIED]
@@ -150,6 +167,16 @@ def test_what_an_earlier_release_blocked_is_not_numbered_again_either(table):
     assert table.entry().status is Status.ACCEPTED
 
 
+def test_what_an_earlier_release_blocked_keeps_its_place_when_tried_again():
+    table = Table()
+    table.folds(received(0, policy=replace(BLOCK, ordering=Ordering.TRIGGERED)), received(1))
+    table.fold(observed(refused(table.entry())))
+    table.put(replace(table.entry(), attempt=0, refused=0))
+    tell(table, Action.RETRY)
+    assert table.partition.head(b"k") == 0
+    assert offsets(see(table, triggered)) == [0, 1]
+
+
 def test_a_refused_command_that_releases_at_its_run_keeps_its_place_when_tried_again():
     table = Table()
     table.folds(received(0, policy=replace(BLOCK, ordering=Ordering.TRIGGERED)), received(1))
@@ -167,7 +194,9 @@ def test_what_waits_for_its_next_attempt_need_not_wait(table):
     assert table.entry().not_before > AT
     decision = tell(table, Action.RETRY)
     assert answer(decision).status is APPLIED
-    assert (table.entry().not_before, table.entry().run_attempt) == (None, 2)
+    now = table.entry()
+    assert (now.not_before, now.run_attempt) == (None, 2)
+    assert (now.status, now.reason) == (Status.ATTEMPT_FAILED, Reason.RUN_FAILED), "why it is tried again"
     assert offsets(decision) == [0]
 
 
@@ -186,17 +215,23 @@ def test_what_has_not_failed_is_not_tried_again(table, steps, why):
     assert tracked(decision) == []
 
 
-def test_a_dead_letter_whose_key_has_moved_on_is_to_be_redriven():
+@pytest.mark.parametrize("status", [Status.FAILED, Status.REJECTED])
+def test_a_dead_letter_whose_key_has_moved_on_is_to_be_redriven(status):
     table = Table()
     table.folds(received(0), received(1))
-    see(table, triggered)
-    see(table, run_ended, result=RunState.FAILED)
+    if status is Status.FAILED:
+        see(table, triggered)
+        see(table, run_ended, result=RunState.FAILED)
+    else:
+        see(table, refused)
+    assert table.entry().status is status
     assert "its key has moved on: redrive its dead letter" in answer(tell(table, Action.RETRY)).detail
 
 
-def test_a_passed_deadline_keeps_from_another_attempt():
+@pytest.mark.parametrize("deadline", [AT + SECOND / 2, LATER])
+def test_a_passed_deadline_keeps_from_another_attempt(deadline):
     table = Table()
-    table.fold(received(0, policy=BLOCK, deadline=AT + SECOND / 2))
+    table.fold(received(0, policy=BLOCK, deadline=deadline))
     blocked(table)
     assert "its deadline has passed" in answer(tell(table, Action.RETRY)).detail
 
@@ -328,7 +363,9 @@ def test_releasing_a_blocked_key_ends_what_blocks_it_with_a_dead_letter(table, m
     assert [said.status for said in outcomes(decision)] == [APPLIED, status]
     (letter,) = letters(decision)
     assert (letter.source, letter.reason) == (source(0), table.entry().reason)
+    assert [letter.at, outcomes(decision)[1].at, table.entry().at] == [LATER] * 3
     assert offsets(decision) == [0, 1]
+    assert not table.partition.standing(OfKey(b"k")).stopped, "its next owner would hold the key"
 
 
 def test_a_hold_is_lifted_before_a_block(table):
@@ -556,10 +593,10 @@ def test_an_instruction_is_known_again_after_many_others(table):
 @pytest.mark.parametrize(("length", "kept"), [(10, 64), (1000, 6)])
 def test_only_the_last_instructions_are_remembered(table, length, kept):
     ids = [f"{number:0{length}}" for number in range(100)]
-    for control_id in ids:
+    for given, control_id in enumerate(ids, start=1):
         table.fold(instructed(Action.RETRY, control_id=control_id, command_id="c1"))
-    answers = table.partition.standing(OfCommand("c1")).answers
-    assert [said.control_id for said in answers] == ids[-kept:]
+        answers = table.partition.standing(OfCommand("c1")).answers
+        assert [said.control_id for said in answers] == ids[:given][-kept:]
 
 
 def test_nothing_is_written_for_other_commands(table):

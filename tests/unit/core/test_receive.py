@@ -137,6 +137,7 @@ def test_a_key_that_is_too_long_is_rejected_and_kept_in_the_dead_letter_only(tab
     (outcome,), (letter,) = outcomes(decision), letters(decision)
     assert (outcome.status, outcome.reason, outcome.key) == (Status.REJECTED, Reason.TOO_LARGE, None)
     assert outcome.detail == f"the key has {len(key)} bytes; {MAX_KEY_BYTES} are the most"
+    assert (outcome.command_id, outcome.command) == ("c0", "app.probe")
     assert letter.key == key
     assert table.entry(0, key=None).status is Status.REJECTED
     assert all(key not in raw for raw in table.ledger.databases[0])
@@ -330,6 +331,23 @@ def test_the_id_row_of_another_is_left_alone_when_a_command_is_received_again(ta
     table.fold(observed(refused(table.entry())))
     table.fold(received(1, id="x"))
     table.fold(received(0, id="x"))
+    assert table.rows()[Identity("x")] == Holder(b"k", 1)
+
+
+@pytest.mark.parametrize("again", [0, 1])
+def test_of_rejected_records_with_one_id_each_leaves_the_id_row_where_it_is_when_it_is_received_again(table, again):
+    """Else what a look-up by the id shows would change with every takeover."""
+    records = [received(offset, content=rejection(id="x")) for offset in range(2)]
+    table.folds(*records)
+    table.again().fold(records[again])
+    assert table.rows()[Identity("x")] == Holder(b"k", 0)
+
+
+def test_of_refused_commands_with_one_id_the_last_keeps_the_id_row_when_the_first_is_received_again(table):
+    for offset in range(2):
+        table.fold(received(offset, id="x"))
+        table.fold(observed(refused(table.entry(offset))))
+    table.again().fold(received(0, id="x"))
     assert table.rows()[Identity("x")] == Holder(b"k", 1)
 
 

@@ -93,6 +93,14 @@ def test_a_record_that_is_rejected_again_can_be_redriven_again():
     assert (table.entry(6).id, table.entry(6).round) == ("commands-0-0", 3)
 
 
+def test_a_dead_letter_whose_redrive_is_rejected_was_redriven_all_the_same(table):
+    """The rejection has left a dead letter of its own. Were the old one redriven, too, two records would be round 2."""
+    table.fold(replace(received(5, content=rejection(id="commands-0-5")), reopens=ROUND_1))
+    decision = table.fold(redriven(6))
+    assert (table.entry(6).status, table.entry(6).duplicate_of) == (Status.DUPLICATE, "commands-0-5")
+    assert letters(decision) == []
+
+
 @pytest.mark.parametrize("kept", range(4))
 def test_a_command_that_has_run_and_whose_redrive_is_rejected_can_be_redriven_again(table, kept):
     """Its route was taken out for a while, say."""
