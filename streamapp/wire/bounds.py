@@ -109,7 +109,7 @@ class _Costs:
         if isinstance(schema, list):
             return reduce(_Cost.either, [_PAID.then(self.of(part)) for part in schema], _PAID)
         match schema["type"]:
-            case "record" | "error" | "request":
+            case "record" | "error":
                 key = id(schema["fields"])
                 if key not in self._records:
                     cost = _FREE

@@ -13,10 +13,10 @@ from streamapp.wire.rows import (
     row_key,
     row_value,
 )
-from tests.support.strategies import blobs, entries, holders, keys, offsets, row_keys
+from tests.support.strategies import blobs, entries, holders, keys, offsets, row_keys, standings
 
 
-@given(entries | holders)
+@given(entries | holders | standings)
 def test_a_row_comes_back_exactly(row):
     assert parse_row(row_value(row)) == row
 

@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from streamapp.core.effects import Free, Identity, Queued, Settled
+from streamapp.core.effects import Free, Identity, OfCommand, OfDag, OfKey, Queued, Reopened, Settled
 from streamapp.core.model import (
     RETRYABLE,
     Action,
+    Answer,
     DeadLetter,
     Entry,
     Holder,
@@ -19,8 +20,10 @@ from streamapp.core.model import (
     Paused,
     Policy,
     Reason,
+    Reopens,
     RunState,
     Source,
+    Standing,
     Status,
     Timings,
 )
@@ -69,6 +72,7 @@ policies = st.builds(
     dedupe_for=optional(delays),
     paused=st.sampled_from(Paused),
 )
+reopens = st.builds(Reopens, sources, counts, optional(texts))
 entries = st.builds(
     Entry,
     source=sources,
@@ -94,14 +98,28 @@ entries = st.builds(
     correlation_id=optional(texts),
     causation_id=optional(texts),
     duplicate_of=optional(texts),
+    reopens=optional(reopens),
+    instructed=optional(names),
     original=optional(originals),
 )
 holders = st.builds(Holder, keys, offsets)
+standings = st.builds(
+    Standing,
+    stopped=st.booleans(),
+    by=st.text(),
+    reason=optional(st.text()),
+    at=times,
+    answers=st.lists(st.builds(Answer, names, optional(st.text()), optional(offsets)), max_size=3).map(tuple),
+)
 row_keys = st.one_of(
     st.builds(Queued, blobs, offsets),
     st.builds(Free, offsets),
     st.builds(Settled, keys, offsets),
     st.builds(Identity, names),
+    st.builds(Reopened, names),
+    st.builds(OfKey, blobs),
+    st.builds(OfDag, texts),
+    st.builds(OfCommand, names),
 )
 outcomes = st.builds(
     Outcome,

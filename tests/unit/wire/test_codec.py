@@ -422,6 +422,56 @@ async def test_fields_that_make_no_command(decode, change, reason):
     assert rejection.detail.endswith(".")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"command": "app." + "x" * 246},
+        {"id": "x" * 500},
+        {"correlation_id": "x" * 500},
+        {"causation_id": "x" * 500},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+async def test_the_longest_texts_are_taken(decode, change):
+    command = await decode({**ROUTED, **change})
+    assert isinstance(command, Command)
+    assert {name: getattr(command, name) for name in change} == change
+
+
+@pytest.mark.parametrize(
+    ("change", "headers", "detail"),
+    [
+        ({"command": " "}, (), "The command is empty."),
+        ({"id": ""}, (), "The id is empty: leave it out or give one."),
+        ({"id": "x" * 501}, (), "The id has 501 characters; at most 500 are allowed."),
+        ({"correlation_id": "x" * 501}, (), "The correlation_id has 501 characters; at most 500 are allowed."),
+        ({"causation_id": "\t"}, (), "The causation_id has control characters in it."),
+        ({}, ((CE_ID, b""),), "The header ce_id is empty: leave it out or give one."),
+        ({}, ((CE_ID, b"\xff"),), "The header ce_id is not UTF-8."),
+    ],
+)
+async def test_what_is_wrong_is_named(decode, change, headers, detail):
+    assert (await decode({**ROUTED, **change}, headers)).detail == detail
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("app." + "x" * 246, "app." + "x" * 246),
+        ("app." + "x" * 247, None),
+        ("app.\x7f", None),
+        (["app.probe"], None),
+        ("probe", "probe"),
+    ],
+    ids=str,
+)
+async def test_a_rejection_shows_a_name_that_people_can_read(decode, name, shown):
+    """Others would fill tables and outcomes, or move the cursor of a terminal."""
+    rejection = await decode({"command": name, "params": "["})
+    assert isinstance(rejection, Rejection)
+    assert rejection.command == shown
+
+
 @pytest.mark.parametrize("params", ['{"a": "\\\\u0000"}', '{"a": {"_command": 1}}', ' {"ü": [1.5e3]}\n'])
 async def test_params_stay_as_they_are(decode, params):
     assert (await decode({**ROUTED, "params": params})).params == params
@@ -518,6 +568,20 @@ async def test_a_schema_is_asked_for_once(decode, registry):
     assert len(registry.requests) == 1
 
 
+async def test_a_schema_is_looked_at_once(decode, registry):
+    """Whether values of it have bounds takes far longer to say than to read one."""
+    wide = record("Wide", *["null"] * 40, *["int"] * 2000)
+    value = registry.framed(schema(*COMMAND_FIELDS, ("more", ["null", wide])), {**ROUTED, "more": None})
+
+    async def took():
+        began = time.process_time_ns()
+        assert isinstance(await decode(value), Command)
+        return time.process_time_ns() - began
+
+    first = await took()
+    assert 5 * min([await took() for _ in range(3)]) < first
+
+
 async def test_a_registry_that_is_away_rejects_nothing(decode, registry):
     value = registry.framed(COMMAND, FULL)
     registry.schemas, schemas = {}, registry.schemas
@@ -532,6 +596,7 @@ async def test_what_the_encoder_writes_is_read(decode, registry):
     for client in (None, registry.client(InstantClock())):
         encoder = CommandEncoder(client, "commands")
         await encoder.start()
+        assert encoder.encode(CommandRecord(**FULL))[:1] == (b"\0" if client else b"{")
         assert await decode(encoder.encode(CommandRecord(**FULL))) == Command(**FULL)
         assert await decode(encoder.encode(CommandRecord(**ROUTED))) == Command(**ROUTED, id=POSITION_ID)
     assert list(registry.subjects) == ["commands-value"]
