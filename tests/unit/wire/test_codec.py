@@ -326,6 +326,13 @@ async def test_a_value_that_lacks_its_end_is_damaged(decode, registry, type_, co
     assert (await decode(whole[:-1])).reason is Reason.UNDECODABLE
 
 
+@pytest.mark.parametrize(("type_", "content"), UNCHECKED, ids=str)
+async def test_an_empty_text_beside_it_lacks_nothing(decode, registry, type_, content):
+    fields = ("more", type_), ("note", "string"), *COMMAND_FIELDS, ("correlation_id", "string")
+    value = registry.framed(schema(*fields), {**ROUTED, "more": content, "note": "", "correlation_id": ""})
+    assert await decode(value) == Command(**ROUTED, id=POSITION_ID, correlation_id="")
+
+
 @pytest.mark.parametrize("type_", [type_ for type_, _ in UNCHECKED], ids=str)
 async def test_an_array_that_lacks_its_items_is_not_waited_for(decode, registry, type_):
     """In a few bytes it may say that it has 2**62 of them."""
