@@ -61,7 +61,7 @@ def _attempt_failed_before(entry: Entry, seen: Outcome) -> Outcome:
         reason=seen.reason or Reason.RUN_FAILED,
         detail=verdicts.cut(seen.detail),
         at=seen.at,
-        timings=seen.timings,
+        timings=replace(seen.timings, accepted_at=entry.timings.accepted_at),
         duplicate_of=None,
     )
 

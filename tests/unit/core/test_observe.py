@@ -53,6 +53,7 @@ def test_a_triggered_command_keeps_its_place_until_its_run_ends():
     decision = see(table, triggered, at=AT + 5 * SECOND)
     now = table.entry()
     assert (now.status, now.attempt, now.at) == (Status.TRIGGERED, 1, AT + 5 * SECOND)
+    assert now.run_id == "run-c0-1.1"  # it is followed, and shown, under this name
     assert now.timings == Timings(accepted_at=AT, triggered_at=AT + SECOND)
     assert [change.key for change in decision.changes] == [Queued(b"k", 0)]
     assert [kept.source.offset for kept in tracked(decision)] == [0]
@@ -124,6 +125,19 @@ def test_a_deleted_run_is_a_failure_and_never_tried_again():
     decision = see(table, run_ended, result=RunState.DELETED)
     assert [(told.status, told.reason) for told in outcomes(decision)] == [(Status.FAILED, Reason.RUN_DELETED)]
     assert len(letters(decision)) == 1
+
+
+def test_a_deleted_run_has_a_reason_of_its_own():
+    decision = see(running(), run_ended, result=RunState.DELETED, reason=None)
+    assert [told.reason for told in outcomes(decision)] == [Reason.RUN_DELETED]
+    assert [letter.reason for letter in letters(decision)] == [Reason.RUN_DELETED]
+
+
+@pytest.mark.parametrize("result", [RunState.SUCCESS, RunState.FAILED])
+def test_the_end_of_a_run_that_nobody_said_was_triggered_names_it(result):
+    """Its worker died in between."""
+    (told,) = outcomes(see(table_with(received(0)), run_ended, result=result))
+    assert (told.attempt, told.dag_run_id) == (1, "run-c0-1.1")
 
 
 @pytest.mark.parametrize("reason", [Reason.DAG_NOT_FOUND, Reason.REFUSED_BY_AIRFLOW, Reason.RUN_ID_CONFLICT])
@@ -455,12 +469,25 @@ def test_a_run_that_is_known_to_exist_is_not_talked_away(make):
     assert table.entry().status is Status.TRIGGERED
 
 
+@pytest.mark.parametrize("attempt", [1, 2, 3])
+@pytest.mark.parametrize("ended", [False, True])
 @pytest.mark.parametrize("round_", [0, 2])
-def test_an_observation_of_another_round_means_nothing(round_):
-    table = running()
+def test_an_observation_of_another_round_means_nothing(round_, ended, attempt):
+    table = running(policy=policy(max_attempts=3))
+    see(table, run_ended, result=RunState.FAILED)
+    see(table, triggered)
+    if ended:
+        see(table, run_ended)
     before = table.rows()
-    decision = see(table, run_ended, round=round_)
+    decision = see(table, run_ended, round=round_, attempt=attempt, result=RunState.FAILED)
     assert (decision.effects, table.rows()) == ((), before)
+
+
+def test_a_run_that_is_seen_again_after_its_end_tells_nothing():
+    table = running()
+    about = table.entry()
+    see(table, run_ended, result=RunState.FAILED)
+    assert table.fold(observed(triggered(about))).effects == ()
 
 
 def test_an_observation_of_a_later_attempt_means_nothing():
@@ -493,14 +520,25 @@ def test_the_end_of_an_attempt_that_others_have_followed_is_told_again():
     table = running(policy=policy(max_attempts=3))
     about = table.entry()
     first = table.fold(observed(run_ended(about, RunState.FAILED)))
-    see(table, triggered)
+    see(table, triggered, at=AT + 60 * SECOND)
     before = table.rows()
-    again = table.fold(observed(run_ended(about, RunState.FAILED)))
+    again = table.fold(observed(run_ended(about, RunState.FAILED), at=AT + 99 * SECOND))
     assert [told.id for told in outcomes(again)] == [told.id for told in outcomes(first)]
     (told,) = outcomes(again)
+    assert told.at == about.at, "when it was seen, not when others followed"
     assert (told.reason, told.detail, told.dag_run_id) == (Reason.RUN_FAILED, "the run failed", "run-c0-1.1")
     assert (told.timings.started_at, told.timings.ended_at) == (AT + 2 * SECOND, AT + 3 * SECOND)
     assert table.rows() == before
+
+
+def test_a_failed_attempt_of_what_was_found_to_be_a_duplicate_is_told_as_before():
+    table = running(policy=policy(max_attempts=2))
+    about = table.entry()
+    (first,) = outcomes(table.fold(observed(run_ended(about, RunState.FAILED))))
+    see(table, run_ended, result=RunState.DUPLICATE)
+    (again,) = outcomes(table.fold(observed(run_ended(about, RunState.FAILED))))
+    assert again.timings.accepted_at == AT
+    assert replace(again, timings=first.timings) == first
 
 
 def test_a_late_success_of_an_attempt_that_has_failed_says_nothing():
@@ -610,6 +648,13 @@ def test_refusals_and_failed_runs_share_the_attempts():
         see(table, triggered)
         see(table, run_ended, result=RunState.FAILED)
     assert (table.entry().status, table.entry().attempt) == (Status.FAILED, 3)
+
+
+def test_a_run_in_which_nothing_started_takes_no_attempt_from_refusals():
+    table = running(policy=policy(max_attempts=2, retry_on={Reason.RUN_NOT_STARTED, Reason.DAG_NOT_FOUND}))
+    see(table, unstarted)
+    refusals = [told(see(table, refused, reason=Reason.DAG_NOT_FOUND))[0][:2] for _ in range(2)]
+    assert refusals == [(Status.ATTEMPT_FAILED, 2), (Status.REJECTED, 2)]
 
 
 def test_a_refusal_that_the_route_does_not_name_is_final_also_after_attempts():
