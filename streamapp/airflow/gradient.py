@@ -167,7 +167,6 @@ class Gradient:
     def restart(self) -> None:
         """Begin with one again, after an outage; what failed then says nothing of any number."""
         self._barred.clear()
-        self._check_pause = CHECK_EVERY[0].total_seconds()
         self._settle(1)
 
     def sample(self, seconds: float, now: float) -> None:
