@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from streamapp.core.model import DeadLetter, Outcome, Source, Status
+from streamapp.core.model import DeadLetter, Outcome, Reason, Source, Status
 
 BURIED = {Status.REJECTED, Status.FAILED}
 """Endings that leave a dead letter."""
@@ -76,6 +76,7 @@ class _Told:
     attempt: int
     status: Status
     reason: str | None
+    duplicate_of: str | None
 
 
 def violations(
@@ -102,6 +103,7 @@ def violations(
         *_one_run(known, ours),
         *_order(known, ours),
         *_one_ending(known, told, complete=complete),
+        *_duplicates(known, told),
         *_runs_fit_endings(ours, told),
         *(_letters(told, list(dead_letters)) if dead_letters is not None else ()),
     ]
@@ -109,8 +111,8 @@ def violations(
 
 def _told(outcome: Outcome | Mapping[str, Any]) -> _Told:
     if isinstance(outcome, Outcome):
-        fields = {name: getattr(outcome, name) for name in ("id", "command_id", "round", "attempt", "status", "reason")}
-        return _Told(source=outcome.source, **fields)
+        names = "id", "command_id", "round", "attempt", "status", "reason", "duplicate_of"
+        return _Told(source=outcome.source, **{name: getattr(outcome, name) for name in names})
     source = outcome["source"]
     return _Told(
         id=outcome["id"],
@@ -120,6 +122,7 @@ def _told(outcome: Outcome | Mapping[str, Any]) -> _Told:
         attempt=outcome["attempt"],
         status=Status(outcome["status"]),
         reason=outcome.get("reason"),
+        duplicate_of=outcome.get("duplicate_of"),
     )
 
 
@@ -208,16 +211,37 @@ def _names(known: Mapping[Source, Sent], told: list[_Told]) -> Iterator[str]:
             yield f"G3: {one.source} was told of in the rounds {rounds[one.source]} and {one.round}"
 
 
+def _duplicates(known: Mapping[Source, Sent], told: list[_Told]) -> Iterator[str]:
+    """A duplicate is one of another record with its id; the first of them all is no duplicate."""
+    names = {str(source): source for source in known}
+    of = {one.source: names.get(one.duplicate_of or "") for one in told if one.status is Status.DUPLICATE}
+    for source, named in of.items():
+        first, passed = named, {source}
+        while first in of and first not in passed:
+            passed.add(first)
+            first = of[first]
+        if first is None or first in passed:
+            yield f"G3: {source} was passed over as a duplicate of {named}, and none of them was taken in"
+        elif source in known and None not in (ids := {known[source].id, known[first].id}) and len(ids) > 1:
+            yield f"G3: {source} was passed over as a duplicate of {first}, which has another id"
+
+
 def _runs_fit_endings(runs: list[Run], told: list[_Told]) -> Iterator[str]:
-    """An ending says whether there was a run, and Airflow must agree."""
+    """An ending says which runs there were, and how the last one ended; Airflow must agree."""
     by_round = defaultdict(list)
     for run in runs:
         by_round[run.source, run.turn[0]].append(run)
     endings = {one.id: one for one in told if one.status.terminal}
     for one in endings.values():
         theirs = by_round[one.source, one.round]
-        if one.attempt == 0 and theirs:
-            yield f"G1: {one.id} says that nothing was run, but Airflow has {theirs[0]}"
+        more = [run for run in theirs if run.turn[1] > one.attempt]
+        if more:
+            said = f"{one.attempt} attempts were all" if one.attempt else "nothing was run"
+            yield f"G1: {one.id} says that {said}, but Airflow has {more[0]}"
+        if (one.status, one.reason == Reason.RUN_DELETED) == (Status.FAILED, False) and any(
+            run.turn[1] == one.attempt and run.state == "success" for run in theirs
+        ):
+            yield f"G3: {one.id} says that the run failed, but in Airflow it has succeeded"
         if one.status is Status.SUCCEEDED and not any(
             run.turn[1] == one.attempt and run.state == "success" for run in theirs
         ):
@@ -226,12 +250,16 @@ def _runs_fit_endings(runs: list[Run], told: list[_Told]) -> Iterator[str]:
 
 def _letters(told: list[_Told], letters: list[DeadLetter]) -> Iterator[str]:
     ids: defaultdict[tuple[Source, int], set[str]] = defaultdict(set)
+    reasons: defaultdict[tuple[Source, int], set[str]] = defaultdict(set)
     for letter in letters:
         ids[letter.source, letter.round].add(letter.id)
+        reasons[letter.source, letter.round].add(letter.reason)
     buried = {(one.source, one.round): one for one in told if one.status in BURIED}
     for place, one in buried.items():
         if len(ids[place]) != 1:
             yield f"G3: {one.id} has {len(ids[place])} dead letters"
+        elif one.reason not in reasons[place]:
+            yield f"G3: {one.id} ended as {one.reason}, but its dead letter says {', '.join(reasons[place])}"
     for (source, round_), found in ids.items():
         if found and (source, round_) not in buried:
             yield f"G3: {source} has a dead letter in round {round_}, but was neither rejected nor failed"

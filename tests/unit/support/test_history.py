@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -40,6 +41,7 @@ GOOD = {
     "outcomes": [told(0, Status.ACCEPTED, attempt=0), told(0), told(1), told(2), told(2)],
     "dead_letters": [],
 }
+RAN_IN_VAIN = [*GOOD["runs"][:2], run(2, 1, 9, state="failed")]
 
 
 def check(**changed):
@@ -110,10 +112,15 @@ def test_a_run_that_nobody_asked_for():
     assert_only(found, "G1: run cmd__app__c7__1.1", "nobody sent")
 
 
-@pytest.mark.parametrize("status", [Status.DUPLICATE, Status.REJECTED, Status.EXPIRED])
+@pytest.mark.parametrize("status", [Status.REJECTED, Status.EXPIRED, Status.CANCELLED, Status.SKIPPED])
 def test_a_run_of_a_command_that_is_said_to_have_had_none(status):
     outcomes = [told(0), told(1, status, attempt=0), told(2)]
     assert_only(check(outcomes=outcomes, dead_letters=None), f"1.0-{status} says that nothing was run")
+
+
+def test_a_run_of_an_attempt_after_the_last_one():
+    found = check(runs=[*GOOD["runs"], run(2, 9, 10, attempt=2)])
+    assert_only(found, "G1: commands-0-2-1.1-succeeded says that 1 attempts were all, but Airflow has run", "__1.2")
 
 
 # G2
@@ -201,14 +208,17 @@ def test_two_endings():
 
 
 def test_two_failures_of_different_attempts_are_two_endings():
-    outcomes = [*GOOD["outcomes"][:-2], told(2, Status.FAILED), told(2, Status.FAILED, attempt=2)]
-    found = check(outcomes=outcomes, dead_letters=[letter(2)])
+    failed = told(2, Status.FAILED, reason=Reason.RUN_FAILED)
+    outcomes = [*GOOD["outcomes"][:-2], failed, replace(failed, attempt=2)]
+    found = check(outcomes=outcomes, runs=GOOD["runs"][:2], dead_letters=[letter(2)])
     assert_only(found, "commands-0-2 has 2 endings")
 
 
 def test_one_ending_told_in_two_ways():
-    outcomes = [*GOOD["outcomes"][:-2], told(2, Status.FAILED), told(2, Status.FAILED, reason=Reason.RUN_DELETED)]
-    assert_only(check(outcomes=outcomes, dead_letters=[letter(2)]), "told twice with different content")
+    failed = told(2, Status.FAILED, reason=Reason.RUN_FAILED)
+    outcomes = [*GOOD["outcomes"][:-2], replace(failed, reason=Reason.RUN_DELETED), failed]
+    found = check(outcomes=outcomes, runs=RAN_IN_VAIN, dead_letters=[letter(2)])
+    assert_only(found, "told twice with different content")
 
 
 def test_an_ending_of_a_command_that_nobody_sent():
@@ -234,28 +244,65 @@ def test_a_success_that_airflow_does_not_know():
     assert_only(check(runs=[*GOOD["runs"][:2], run(2, 1, 9, state="failed")]), "Airflow has no such run")
 
 
+def test_a_failure_that_airflow_knows_as_a_success():
+    outcomes = [*GOOD["outcomes"][:-2], told(2, Status.FAILED, reason=Reason.RUN_FAILED)]
+    found = check(outcomes=outcomes, dead_letters=[letter(2)])
+    assert_only(found, "G3: commands-0-2-1.1-failed says that the run failed", "it has succeeded")
+
+
+def passed_over(*of, id_="c0"):
+    """What is wrong with the records 1 and 2 as duplicates of these."""
+    endings = [
+        told(offset, Status.DUPLICATE, attempt=0, command_id=name, duplicate_of=first)
+        for offset, name, first in zip((1, 2), (id_, "c0"), of, strict=True)
+    ]
+    return check(sent=[sent(0), sent(1, id=id_), sent(2, id="c0")], runs=GOOD["runs"][:1], outcomes=[told(0), *endings])
+
+
+def test_duplicates_of_duplicates_of_what_was_taken_in():
+    assert passed_over("commands-0-0", "commands-0-1") == []
+
+
+@pytest.mark.parametrize("first", [None, "commands-0-1", "commands-0-2", "commands-0-9"])
+def test_a_duplicate_of_nothing_that_was_taken_in(first):
+    found = passed_over(first, "commands-0-1")
+    assert "G3: commands-0-1 was passed over as a duplicate of" in found[0]
+    assert "none of them was taken in" in found[0]
+
+
+def test_a_duplicate_of_another_command():
+    found = passed_over("commands-0-0", "commands-0-0", id_="c1")
+    assert_only(found, "commands-0-1 was passed over as a duplicate of commands-0-0, which has another id")
+
+
 # Dead letters
 
-FAILED = [*GOOD["outcomes"][:-2], told(2, Status.FAILED)]
+FAILED = [*GOOD["outcomes"][:-2], told(2, Status.FAILED, reason=Reason.RUN_FAILED)]
 
 
 def test_a_failure_with_its_dead_letter():
-    assert check(outcomes=FAILED, dead_letters=[letter(2), letter(2)]) == []
+    assert check(runs=RAN_IN_VAIN, outcomes=FAILED, dead_letters=[letter(2), letter(2)]) == []
 
 
 def test_a_failure_without_a_dead_letter():
-    assert_only(check(outcomes=FAILED), "G3: commands-0-2-1.1-failed has 0 dead letters")
-    assert check(outcomes=FAILED, dead_letters=None) == []
+    assert_only(check(runs=RAN_IN_VAIN, outcomes=FAILED), "G3: commands-0-2-1.1-failed has 0 dead letters")
+    assert check(runs=RAN_IN_VAIN, outcomes=FAILED, dead_letters=None) == []
 
 
 def test_a_dead_letter_of_what_did_not_fail():
     assert_only(check(dead_letters=[letter(1)]), "G3: commands-0-1 has a dead letter in round 1")
 
 
+def test_a_dead_letter_that_gives_another_reason():
+    found = check(runs=RAN_IN_VAIN, outcomes=FAILED, dead_letters=[letter(2, reason=Reason.RUN_DELETED)])
+    assert_only(found, "G3: commands-0-2-1.1-failed ended as run_failed, but its dead letter says run_deleted")
+
+
 def test_a_dead_letter_for_each_round():
     again = {
+        "runs": RAN_IN_VAIN,
         "sent": [*GOOD["sent"], sent(3, id="c2")],
-        "outcomes": [*FAILED, told(3, Status.FAILED, round_=2, command_id="c2")],
+        "outcomes": [*FAILED, told(3, Status.FAILED, round_=2, command_id="c2", reason=Reason.RUN_FAILED)],
     }
     assert_only(check(**again, dead_letters=[letter(2)]), "2.1-failed has 0 dead letters")
     assert check(**again, dead_letters=[letter(2), letter(3, round_=2)]) == []
