@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING
 from faust.types import TP
 
 from streamapp.core.effects import Free, Identity, Queued, Settled
-from streamapp.core.model import Entry, Holder, Ordering, RunState, Source, Status
+from streamapp.core.model import (
+    Action,
+    Command,
+    Entry,
+    Holder,
+    Ordering,
+    Outcome,
+    Policy,
+    Reason,
+    RunState,
+    Source,
+    Status,
+)
 from streamapp.core.run_id import run_id
 from streamapp.wire import rows
 from tests.simulator.airflow import SimRun
@@ -17,6 +29,9 @@ from tests.support.history import Sent, violations
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
+
+_ASKED_FOR = {Status.CANCELLED: Action.CANCEL, Status.SKIPPED: Action.SKIP}
+"""Endings that only an operator gives."""
 
 
 def final_violations(world: "World") -> list[str]:
@@ -42,6 +57,8 @@ def final_violations(world: "World") -> list[str]:
             complete=False,
         ),
         *_attempts(world),
+        *_grounds(world),
+        *_bytes(world),
         *_answers(world),
         *_rounds(world),
         *_tables(world),
@@ -64,6 +81,43 @@ def _attempts(world: "World") -> Iterator[str]:
                     name = run_id(APP, one.command_id, one.round, attempt)
                     if name not in runs and (one.source, attempt) not in refused:
                         yield f"{one.id} counts {one.attempt} attempts, but {name} was never made"
+
+
+def _grounds(world: "World") -> Iterator[str]:
+    """An ending without a success has a reason in what has happened."""
+    asked = defaultdict(set)
+    for instruction, partition in world.instructed:
+        asked[partition, instruction.command_id].add(instruction.action)
+    for told in world.told.values():
+        for one in told:
+            rules = world.sent[one.source].event.policy if one.source in world.sent else None
+            if one.status.terminal and rules is not None:
+                actions = asked[one.source.partition, one.command_id]
+                yield from (f"{one.id}, {one.reason}: {why}" for why in _groundless(world, one, rules, actions))
+
+
+def _groundless(world: "World", one: Outcome, rules: Policy, asked: set[Action]) -> Iterator[str]:
+    content, name = world.sent[one.source].event.content, run_id(APP, one.command_id, one.round, one.attempt)
+    if one.status in _ASKED_FOR and _ASKED_FOR[one.status] not in asked:
+        yield "nobody has asked for that"
+    if one.status is Status.EXPIRED:
+        assert isinstance(content, Command)
+        deadline = content.deadline
+        if deadline is None or (one.at < deadline and not {"clock_skew", "clock_step"} & world.plan.rates.keys()):
+            yield f"its deadline is {deadline}"
+    if one.reason is Reason.RUN_FAILED and one.reason in rules.retry_on and one.attempt < rules.max_attempts:
+        yield f"of {rules.max_attempts} attempts only {one.attempt} were made"
+    if one.reason is Reason.RUN_DELETED and name not in {run.run_id for run in world.airflow.gone}:
+        yield "nobody has deleted its run"
+
+
+def _bytes(world: "World") -> Iterator[str]:
+    """A dead letter is the record that it is about."""
+    for tp, log in world.broker.logs.items():
+        for letter in log if tp.topic == DEAD_LETTERS else ():
+            event = world.sent[letter.source].event
+            if (letter.key, letter.original) != (event.key, event.original):
+                yield f"the dead letter {letter.id} has not the bytes of its record"
 
 
 def _answers(world: "World") -> Iterator[str]:

@@ -15,8 +15,8 @@ from streamapp.agents import rebalance, sink
 from streamapp.agents.parts import Parts
 from streamapp.airflow.port import DagRun, DagRunState
 from streamapp.core import instruct, observe, receive, rows, verdicts
-from streamapp.core.effects import Decision, Track
-from streamapp.core.model import Entry, Reason, RunState, Status
+from streamapp.core.effects import Decision, Put, Track, place
+from streamapp.core.model import Action, Entry, Ordering, Original, Reason, RunState, Status
 from streamapp.core.reopen import Opened
 from streamapp.dispatch import prune, trigger
 from streamapp.dispatch.fold import Folds
@@ -385,6 +385,95 @@ def the_end_of_an_earlier_attempt_ends_the_present_one() -> Any:
         return stock(state, event)
 
     return [(observe, "observe", seen_again)]
+
+
+@planted()
+def what_lets_go_once_its_run_exists_waits_for_nothing_itself() -> Any:
+    def ordered(self: Entry) -> bool:
+        return self.key is not None and self.policy is not None and self.policy.ordering is Ordering.COMPLETED
+
+    return [(Entry, "ordered", property(ordered))]
+
+
+@planted()
+def a_successor_is_taken_for_a_duplicate() -> Any:
+    stock = receive._first_of
+
+    def first_of(state: Any, command_id: str) -> Entry | None:
+        heads = (state.entry(key, state.head(key)) for key in (b"a", b"b") if state.head(key) is not None)
+        return stock(state, command_id) or next(heads, None)
+
+    return [(receive, "_first_of", first_of)]
+
+
+@planted()
+def a_success_is_told_as_a_failure() -> Any:
+    stock = observe._run_ended
+
+    def run_ended(state: Any, entry: Entry, seen: Any, at: Any) -> Decision:
+        if seen.result is RunState.SUCCESS and seen.attempt == 1:
+            seen = replace(seen, result=RunState.FAILED, reason=Reason.RUN_FAILED)
+        return stock(state, entry, seen, at)
+
+    return [(observe, "_run_ended", run_ended)]
+
+
+@planted()
+def a_failed_run_is_told_as_a_deleted_one() -> Any:
+    stock = observe._run_ended
+
+    def run_ended(state: Any, entry: Entry, seen: Any, at: Any) -> Decision:
+        deleted = replace(seen, result=RunState.DELETED) if seen.result is RunState.FAILED else seen
+        return stock(state, entry, deleted, at)
+
+    return [(observe, "_run_ended", run_ended)]
+
+
+@planted()
+def the_first_failure_is_the_last() -> Any:
+    stock = observe._failed
+
+    def failed(ended: Entry) -> Entry:
+        assert ended.policy is not None
+        return stock(replace(ended, policy=replace(ended.policy, max_attempts=1)))
+
+    return [(observe, "_failed", failed)]
+
+
+@planted()
+def whoever_says_that_a_deadline_has_passed_is_believed() -> Any:
+    def expire(entry: Entry | None, at: Any) -> Decision:
+        if entry is None or not entry.dispatchable:
+            return Decision()
+        now = replace(entry, ending=Status.EXPIRED, at=at)
+        return Decision((Put(place(now), now),), (Track(now),))
+
+    return [(instruct, "_expire", expire)]
+
+
+@planted()
+def what_is_skipped_is_said_to_be_cancelled() -> Any:
+    return [(instruct, "_ENDS_AS", {Action.SKIP: Status.CANCELLED, Action.CANCEL: Status.SKIPPED})]
+
+
+@planted()
+def its_own_time_is_not_waited_for() -> Any:
+    stock = Ready._add
+
+    def add(self: Any, entry: Entry) -> None:
+        stock(self, replace(entry, not_before=None))
+
+    return [(Ready, "_add", add)]
+
+
+@planted()
+def a_dead_letter_has_other_bytes() -> Any:
+    stock = verdicts.dead_letter_of
+
+    def dead_letter_of(entry: Entry, event: Any = None) -> Any:
+        return replace(stock(entry, event), original=Original(b"other"))
+
+    return [(verdicts, "dead_letter_of", dead_letter_of)]
 
 
 @planted(replayed=True)

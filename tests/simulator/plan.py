@@ -1,12 +1,13 @@
 """What a schedule is made of: reads a seed, answers commands, their runs' fates and how often what goes wrong."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 from typing import Any
 
 from streamapp.core.events import CommandReceived
-from streamapp.core.model import OnFailure, Ordering, Paused, Reason
+from streamapp.core.model import RETRYABLE, OnFailure, Ordering, Paused, Reason
 from tests.support.builders import policy, received, rejection
 from tests.support.manual_clock import START
 
@@ -33,6 +34,8 @@ RUN_FAULTS = {"late_commit": 0.3, "deleted_at_409": 1.0}
 HINT_FAULTS = {"hint": 0.8, "false_hint": 0.3, "late_hint": 0.3, "doubled_hint": 0.3}
 """For each end of a run, or, with a false one, each start; all workers are told."""
 PAUSED, BROKEN = "dag_paused", "dag_broken"
+ADDED = "busy_operators", "wrong_partition", "clock_step", "retried_refusal", "short_memory"
+"""Drawn after all others."""
 SLOW_LOGIN = "slow_login"
 """For some POSTs: what has to come before them takes long."""
 WORLD_FAULTS = (
@@ -48,8 +51,15 @@ WORLD_FAULTS = (
     "marker",
     "prune",
     "slow_kafka",
+    "busy_operators",
+    "wrong_partition",
+    "clock_step",
+    "retried_refusal",
+    "short_memory",
 )
-"""On or off for a whole schedule. `slow_kafka`: many folds are under way at a time."""
+"""On or off for a whole schedule. `slow_kafka`: many folds are under way at a time. `wrong_partition`: where an
+instruction has nothing to do. `clock_step`: a worker's clock is set. `short_memory`: some routes have
+`dedupe_for`."""
 ALL_FAULTS = (*WORKER_FAULTS, *KAFKA_FAULTS, *TRIGGER_FAULTS, SLOW_LOGIN, *READ_FAULTS, *RUN_FAULTS, *HINT_FAULTS,
               *WORLD_FAULTS)  # fmt: skip
 
@@ -92,6 +102,12 @@ class Plan:
         return "prune" in self.rates
 
     @property
+    def shortest_memory(self) -> timedelta | None:
+        """Of all routes."""
+        rules = [sending.event.policy for sending in self.sendings]
+        return min((one.dedupe_for for one in rules if one is not None and one.dedupe_for is not None), default=None)
+
+    @property
     def kafka_ms(self) -> int:
         """How long a request to Kafka, or its answer, takes as a rule."""
         return 150 if "slow_kafka" in self.rates else 8
@@ -116,7 +132,7 @@ def make_plan(seed: int) -> Plan:
     known = {**WORKER_FAULTS, **KAFKA_FAULTS, **TRIGGER_FAULTS, **READ_FAULTS, **RUN_FAULTS, **HINT_FAULTS}
     share = random.choice([0.15, 0.3, 0.5])
     rates = {name: rate * random.choice([0.5, 1, 2]) for name, rate in known.items() if random.random() < share}
-    rates |= {name: 1.0 for name in WORLD_FAULTS if name not in {PAUSED, BROKEN} and random.random() < share}
+    rates |= {name: 1.0 for name in WORLD_FAULTS if name not in {PAUSED, BROKEN, *ADDED} and random.random() < share}
     plan = Plan(
         seed=seed,
         partitions=partitions,
@@ -131,7 +147,26 @@ def make_plan(seed: int) -> Plan:
         plan = replace(plan, rates=plan.rates | {BROKEN: 1.0})
     if more.random() < share:
         plan = replace(plan, rates=plan.rates | {SLOW_LOGIN: 0.1})
-    return plan
+    rest = Random(f"rest {seed}")
+    plan = replace(plan, rates=plan.rates | {name: 1.0 for name in ADDED if rest.random() < share / 2})
+    return _with_other_policies(plan, rest)
+
+
+def _with_other_policies(plan: Plan, random: Random) -> Plan:
+    """Routes that have refusals tried again, or that remember for another time.
+
+    Of commands that share an id, each would be run once more under another run id: that is not promised.
+    """
+    ids = Counter(sending.event.content.id for sending in plan.sendings)
+    sendings = []
+    for sending in plan.sendings:
+        rules = sending.event.policy
+        if rules is not None and "retried_refusal" in plan.rates and ids[sending.event.content.id] == 1:
+            rules = replace(rules, retry_on=RETRYABLE if random.random() < 0.7 else frozenset({Reason.DAG_NOT_FOUND}))
+        if rules is not None and "short_memory" in plan.rates and random.random() < 0.5:
+            rules = replace(rules, dedupe_for=timedelta(seconds=random.choice([1, 3, 30])))
+        sendings.append(replace(sending, event=replace(sending.event, policy=rules)))
+    return replace(plan, sendings=tuple(sendings))
 
 
 def _with_paused_dags(plan: Plan) -> Plan:

@@ -40,6 +40,10 @@ class WorkerClock:
     def now(self) -> datetime:
         return self._start + timedelta(milliseconds=self._world.now)
 
+    def set_by(self, step: timedelta) -> None:
+        """Somebody, or something, sets it; what is monotonic goes on."""
+        self._start += step
+
     def monotonic(self) -> float:
         return self._world.now / 1000
 

@@ -114,7 +114,13 @@ class Worker:
         self.ledger = Ledger(self, world, directory)
         self.app = cast("Any", App(self, world.plan.partitions))
         self.parts = self._new_parts(world)
-        self.pruner = Pruner(self.parts.partitions, self.parts.folds, self.clock, retention=world.plan.retention)
+        self.pruner = Pruner(
+            self.parts.partitions,
+            self.parts.folds,
+            self.clock,
+            retention=world.plan.retention,
+            shortest=lambda: world.plan.shortest_memory,
+        )
         for begin, delay in ((self._beat, HEARTBEAT_MS), (self._commit_now_and_then, COMMIT_MS)):
             world.after(world.random.randint(1, delay), self, begin)
         if world.plan.prunes:

@@ -38,6 +38,10 @@ LOOK_EVERY_MS = 1000
 MAX_SKEW_MS = 40_000
 
 
+FROM_THE_START = "prune", "slow_kafka", "busy_operators", "retried_refusal", "short_memory"
+"""Faults that need no moment."""
+
+
 @dataclass
 class Report:
     """What became of a schedule."""
@@ -68,6 +72,8 @@ class World:
         self.sent: dict[Source, Sending] = {}
         self.recorded: defaultdict[int, set[int]] = defaultdict(set)
         """For each partition, the offsets whose entries are in the changelog."""
+        self.let_go: defaultdict[int, set[int]] = defaultdict(set)
+        """For each partition, the offsets whose entries stand in no queue, says the changelog: their keys go on."""
         self.told: dict[Source, list[Outcome]] = defaultdict(list)
         self.instructed: list[tuple[Instruction, int]] = []
         """What operators asked for, each with its partition."""
@@ -126,6 +132,8 @@ class World:
             key = rows.parse_key(record[0])
             if record[1] is not None and isinstance(key, Queued | Free | Settled):
                 self.recorded[tp.partition].add(key.offset)
+                if not isinstance(key, Queued):
+                    self.let_go[tp.partition].add(key.offset)
             return
         if isinstance(record, Outcome):
             self.told[record.source].append(record)
@@ -169,6 +177,20 @@ class World:
         ]
         if behind:
             self.violation(f"{worker.name} asks for {name} before it has folded {behind}")
+        source = Source(mark["topic"], mark["partition"], mark["offset"])
+        self._judge_turn(worker, source)
+        not_before = getattr(self.sent[source].event.content, "not_before", None)
+        early = not_before is not None and worker.clock.now() < not_before
+        if early and mark["attempt"] == 1 and "clock_step" not in self.plan.rates:
+            self.violation(f"{worker.name} asks for {name} before {not_before}")
+
+    def _judge_turn(self, worker: Worker, source: Source) -> None:
+        """Whatever stands before it in the queue of its key has let the key go on, whatever the two orderings are."""
+        queue = self._in_queue(source)
+        for before in self.sent if queue is not None else ():
+            waits = before.offset < source.offset and self._in_queue(before) == queue
+            if waits and before.offset not in self.let_go[source.partition]:
+                self.violation(f"G2: {worker.name} asks for a run of {source}, although {before} holds its key")
 
     # A schedule
 
@@ -191,7 +213,7 @@ class World:
             self.after(sending.at_ms, None, partial(self._send, sending))
         for machine in range(self.plan.workers):
             self.after(self.random.choice([0, 0, self.random.randrange(5000)]), None, partial(self._launch, machine))
-        self.counts.update(name for name in ("prune", "slow_kafka") if name in rates)
+        self.counts.update(name for name in FROM_THE_START if name in rates)
         until = self.plan.faults_until_ms
         self.airflow.mended_at = self.random.randrange(until)
         if "outage" in rates:
@@ -209,9 +231,12 @@ class World:
             ("instruction", self._instruct),
             ("redrive", self._redrive),
             ("early_expire", self._expire_early),
+            ("wrong_partition", self._instruct_elsewhere),
+            ("clock_step", self._set_a_clock),
         ):
             if name in rates:
-                for _ in range(6 if name == "instruction" else 2):
+                times = {"instruction": 6}.get(name, 2) * (5 if "busy_operators" in rates else 1)
+                for _ in range(times):
                     self.after(self.random.randrange(until), None, step)
         self.after(until, None, self._calm_down)
         self.after(LOOK_EVERY_MS, None, self.group.look)
@@ -333,6 +358,14 @@ class World:
             about = {"key": sending.event.key} if on_key else {"command_id": sending.event.content.id}
             self._give(source.partition, action, **about)
 
+    def _instruct_elsewhere(self) -> None:
+        """An operator is wrong about the partition of a command."""
+        if self.sent:
+            self.counts["wrong_partition"] += 1
+            action = self.random.choice([Action.RETRY, Action.SKIP, Action.CANCEL])
+            id_ = self.sent[self.random.choice(list(self.sent))].event.content.id
+            self._give(self.random.randrange(self.plan.partitions), action, command_id=id_)
+
     def _give(self, partition: int, action: Action, **about: Any) -> None:
         instruction = Instruction(
             control_id=f"{action}-{self.now}-{len(self.instructed)}",
@@ -383,6 +416,14 @@ class World:
             return timedelta()
         self.counts["clock_skew"] += 1
         return timedelta(milliseconds=self.random.randint(-MAX_SKEW_MS, MAX_SKEW_MS))
+
+    def _set_a_clock(self) -> None:
+        """The clock of a worker was wrong; its next life may have another one again."""
+        for worker in self.workers.values():
+            self.counts["clock_step"] += 1
+            step = self.random.randint(-MAX_SKEW_MS, MAX_SKEW_MS)
+            self.say(worker.name, f"has its clock set by {step} ms")
+            worker.clock.set_by(timedelta(milliseconds=step))
 
     def _launch(self, machine: int) -> None:
         self._lives[machine] += 1
