@@ -7,7 +7,7 @@ from typing import Any
 from streamapp.console import names
 from streamapp.console.fields import Fields, key_fields
 from streamapp.console.peers import Answers, Peers
-from streamapp.console.queries import HISTORY, QUEUE, Queries, Wanted, newest
+from streamapp.console.queries import HISTORY, PASSED_OVER, QUEUE, Queries, Wanted, newest, standing
 from streamapp.console.worker import Worker
 from streamapp.observe import health
 
@@ -35,15 +35,16 @@ class Group:
         self._queries = Queries(worker)
 
     async def command(self, command_id: str, *, local: bool) -> Answer:
-        """One command; the others are asked only if it isn't here."""
+        """One command; the others are asked only if it isn't here, or ended here because theirs goes before it."""
         here = await self._queries.command(command_id)
-        if here is not None:
+        if here is not None and here["status"] not in PASSED_OVER:
             return Answer(here, [])
         complete = self._queries.complete
         path = f"{COMMANDS}/{names.encoded(command_id.encode())}"
         there = await self._ask(path, [(names.BASE64, "1")], local=local)
-        newest = max(there.found.values(), key=lambda fields: str(fields.get("recorded_at")), default=None)
-        return Answer(newest, self._incomplete(there, complete=complete, local=local))
+        found = [*([] if here is None else [here]), *there.found.values()]
+        told = max(found, key=lambda one: standing(str(one.get("status")), str(one.get("recorded_at"))), default=None)
+        return Answer(told, self._incomplete(there, complete=complete, local=local))
 
     async def commands(self, wanted: Wanted, limit: int, *, key: bytes | None, local: bool) -> Fields:
         """Commands, those first that changed last; with a key, those of this key."""

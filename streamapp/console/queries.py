@@ -16,14 +16,17 @@ from streamapp.console.reading import Reading, read
 from streamapp.console.waits import Waits, count_before
 from streamapp.console.worker import Worker
 from streamapp.core.effects import OfKey, Queued, Settled
-from streamapp.core.model import Entry, Status
+from streamapp.core.model import TERMINAL, Entry, Status
 from streamapp.dispatch.partition import Partition
 from streamapp.wire import rows
+from streamapp.wire.times import to_text
 
 HISTORY = 50
 """Commands of one key that have ended, in an answer about the key."""
 QUEUE = 200
 """Commands of one key that have not ended, in an answer about the key."""
+PASSED_OVER = frozenset({Status.DUPLICATE, Status.REJECTED})
+"""How a command ends whose id another partition had before, so that Airflow had its run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +85,7 @@ class Queries:
         return self._worker.partitions.accepting
 
     async def command(self, command_id: str) -> Fields | None:
-        """The command that holds an id; the newest one where producers used it for several keys."""
+        """The command that holds an id; of several partitions, the one that `standing` puts last."""
         reading = Reading(self._worker)
         found: list[tuple[Partition, Entry]] = []
         for partition in reading.partitions:
@@ -92,7 +95,7 @@ class Queries:
                 found.append((partition, entry))
         if not found:
             return None
-        partition, entry = max(found, key=lambda item: item[1].recorded_at)
+        partition, entry = max(found, key=lambda item: standing(item[1].status, to_text(item[1].recorded_at)))
         before = None
         if not entry.status.terminal:
             async with self._turn:
@@ -145,6 +148,11 @@ class Queries:
         waits = Waits(self._worker)
         fields = [command_fields(entry, waits.sentence(partition, entry)) for partition, entry in entries]
         return Found(fields, truncated, complete=reading.complete)
+
+
+def standing(status: str, recorded_at: str) -> tuple[bool, bool, str]:
+    """How commands of one id are sorted: who asks means one that has not ended, else one that ran, else the newest."""
+    return status not in TERMINAL, status not in PASSED_OVER, recorded_at
 
 
 def newest(fields: Fields) -> tuple[str, int]:

@@ -109,6 +109,31 @@ async def test_an_id_used_for_two_keys_shows_the_newer_command(bench):
     assert (await bench.get("/api/v1/commands/same"))["key"] == "a"
 
 
+def one_id_on_two_partitions(here, there):
+    """Blocked in one place; a later one with the same id was passed over in the other, as its run existed."""
+    blocking = policy(on_failure=OnFailure.BLOCK)
+    here.fold(received(0, content=command(id="same"), key=b"a", recorded_at=AT - SECOND, policy=blocking), 0)
+    here.fold(observed(triggered(here.entry(b"a", 0))), 0)
+    here.fold(observed(run_ended(here.entry(b"a", 0), RunState.FAILED)), 0)
+    there.fold(received(0, content=command(id="same"), key=b"b", recorded_at=AT, partition=1), 1)
+    second = there.entry(b"b", 0, 1)
+    there.fold(observed(run_ended(second, RunState.DUPLICATE, duplicate_of="commands-0-0")), 1)
+
+
+async def test_an_id_on_two_partitions_shows_the_command_that_can_be_instructed(bench):
+    one_id_on_two_partitions(bench, bench)
+    found = await bench.get("/api/v1/commands/same")
+    assert (found["status"], found["source"]["partition"]) == ("blocked", 0)
+
+
+async def test_an_id_with_two_workers_shows_the_command_that_can_be_instructed(benches):
+    one, other = await benches((0,), (1,))
+    one_id_on_two_partitions(one, other)
+    for bench in (one, other):
+        found = await bench.get("/api/v1/commands/same")
+        assert (found["status"], found["source"]["partition"]) == ("blocked", 0)
+
+
 async def test_what_kafka_has_not_acknowledged_is_not_shown(bench):
     bench.folds.fold(("log", 0), bench.partitions.get(0), received(0), lambda: None)
     await bench.get("/api/v1/commands/c0", status=404)
