@@ -73,8 +73,8 @@ def _of_command(state: State, event: Instructed) -> Decision:
     entry = _asked_for(state, asked)
     answer = _given(standing.answers, asked) if standing else None
     if answer is None:
-        followed = _last_instructed(state, entry)
-        if followed is not None and followed.instructed == asked.control_id:  # a crash cut it short
+        followed = _followed(state, entry, asked)
+        if followed is not None:  # a crash cut it short
             answer = Answer(asked.control_id, about=followed.source.offset)
     if answer is not None:
         return _of_command_again(state, entry, _standing(standing, event, answer, stopped=False), event, answer)
@@ -88,14 +88,17 @@ def _of_command(state: State, event: Instructed) -> Decision:
     return Decision((Put(scope, _standing(standing, event, answer, stopped=False)),), (said,))
 
 
-def _last_instructed(state: State, entry: Entry | None) -> Entry | None:
-    """Of a command's rounds, the last one for which an instruction was followed.
+def _followed(state: State, entry: Entry | None, asked: Instruction) -> Entry | None:
+    """Of a command's rounds, the one for which this instruction was followed last of all; None where it was not.
 
     Where a crash kept the answer from being written, the next round may be open before the instruction is read again.
+    It has taken over the control id, so that only then rounds are walked through.
     """
-    while entry is not None and entry.instructed is None:
+    followed = None
+    while entry is not None and entry.instructed == asked.control_id:
+        followed = entry
         entry = state.entry(entry.key, entry.reopens.source.offset) if entry.reopens is not None else None
-    return entry
+    return followed
 
 
 def _of_command_again(

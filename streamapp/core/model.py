@@ -285,7 +285,7 @@ class Entry:
     reopens: Reopens | None = None
     """With a redriven or replayed record: the round that this one follows."""
     instructed: str | None = None
-    """The control id of the last instruction that was followed for it."""
+    """The control id of the last instruction that was followed for it, or for the rounds before."""
     original: Original | None = None
     """Kept until the command ends, and with a failed one, so that its dead letter can be written again."""
 

@@ -8,9 +8,12 @@ from streamapp.core.errors import ConfigError
 from streamapp.core.events import CommandReceived
 from streamapp.core.key import MAX_KEY_BYTES, usable_key
 from streamapp.core.model import Command, Entry, Holder, Reason, Rejection, Reopens, Status, Timings
-from streamapp.core.reopen import FIRST_ROUND, reopen
+from streamapp.core.reopen import FIRST_ROUND, Opened, reopen
 from streamapp.core.routing import later
 from streamapp.core.state import State
+
+_FIRST = Opened("", FIRST_ROUND)
+"""What a record opens that follows no round; its id is its own."""
 
 
 def receive(state: State, event: CommandReceived) -> Decision:
@@ -22,24 +25,24 @@ def receive(state: State, event: CommandReceived) -> Decision:
     known = state.entry(usable_key(event.key), event.source.offset)
     if known is not None:
         return _receive_again(state, event, known)
-    content, round_ = event.content, FIRST_ROUND
+    content, opens = event.content, _FIRST
     if event.reopens is not None:
         opened = reopen(state, event, event.reopens)
         if isinstance(opened, Entry):
             return _duplicate(event, opened, f"{event.reopens} was followed by {opened.source} already")
         if isinstance(opened, Rejection):
             return _reject(state, replace(event, reopens=None), opened)
-        content, round_ = replace(content, id=opened.id), opened.round
+        content, opens = replace(content, id=opened.id), opened
         event = replace(event, content=content)
     if isinstance(content, Rejection):
-        return _reject(state, event, content, round_)
+        return _reject(state, event, content, opens)
     if event.key is not None and len(event.key) > MAX_KEY_BYTES:
         detail = f"the key has {len(event.key)} bytes; {MAX_KEY_BYTES} are the most"
         return _reject(
             state, event, Rejection(reason=Reason.TOO_LARGE, detail=detail, id=content.id, command=content.command)
         )
-    first = _first_of(state, content.id)
-    if first is not None and first != _round_before(state, event.key, event.reopens):
+    first = _other_of(state, content.id, event)
+    if first is not None:
         return _duplicate(event, first, f"the command id was first seen at {first.source}")
     assert event.policy is not None
     entry = Entry(
@@ -51,7 +54,7 @@ def receive(state: State, event: CommandReceived) -> Decision:
         status=Status.ACCEPTED,
         policy=event.policy,
         params=content.params,
-        round=round_,
+        round=opens.round,
         not_before=content.not_before or later(event.at, event.policy.not_before),
         deadline=content.deadline or later(event.at, event.policy.deadline),
         at=event.at,
@@ -59,6 +62,7 @@ def receive(state: State, event: CommandReceived) -> Decision:
         correlation_id=content.correlation_id,
         causation_id=content.causation_id,
         reopens=event.reopens,
+        instructed=opens.instructed,
         original=event.original,
     )
     starts = not entry.ordered or entry.key is None or state.head(entry.key) is None
@@ -68,9 +72,17 @@ def receive(state: State, event: CommandReceived) -> Decision:
     )
 
 
-def _first_of(state: State, command_id: str) -> Entry | None:
-    """The command that holds an id."""
+def _other_of(state: State, command_id: str, event: CommandReceived) -> Entry | None:
+    """The command that holds an id, unless it is the one whose next round a record opens."""
     holder = state.holder(command_id)
+    if event.reopens is not None and holder == Holder(event.key, event.reopens.source.offset):
+        return None  # at once: any number of rounds before it may have been rejected
+    first = _first_of(state, holder)
+    return None if first == _round_before(state, event.key, event.reopens) else first
+
+
+def _first_of(state: State, holder: Holder | None) -> Entry | None:
+    """The command of whoever holds an id."""
     return _with_run(state, state.entry(holder.key, holder.offset)) if holder else None
 
 
@@ -98,7 +110,7 @@ def _mark(entry: Entry) -> list[Change]:
     return [] if entry.reopens is None else [Put(Reopened(str(entry.reopens)), _holder(entry))]
 
 
-def _reject(state: State, event: CommandReceived, rejection: Rejection, round_: int = FIRST_ROUND) -> Decision:
+def _reject(state: State, event: CommandReceived, rejection: Rejection, opens: Opened = _FIRST) -> Decision:
     entry = Entry(
         source=event.source,
         key=usable_key(event.key),
@@ -108,9 +120,10 @@ def _reject(state: State, event: CommandReceived, rejection: Rejection, round_: 
         status=Status.REJECTED,
         reason=rejection.reason,
         detail=verdicts.cut(rejection.detail),
-        round=round_,
+        round=opens.round,
         at=event.at,
         reopens=event.reopens,
+        instructed=opens.instructed,
     )
     changes: list[Change] = [Put(place(entry), entry), *_mark(entry)]
     if state.holder(entry.id) is None:  # for look-ups; another command's id is left to it
@@ -174,5 +187,5 @@ def _holds_its_id(state: State, known: Entry) -> bool:
         return True
     if known.status is Status.REJECTED:
         return False
-    first = _first_of(state, known.id)
+    first = _first_of(state, holder)
     return first is None or first == _round_before(state, known.key, known.reopens)

@@ -19,6 +19,8 @@ class Opened:
     id: str
     """The command's, which the record itself may not name: an id made from a position is that of the first round."""
     round: int
+    instructed: str | None = None
+    """The last instruction that was followed for a round before."""
 
 
 def reopen(state: State, event: CommandReceived, reopens: Reopens) -> Opened | Entry | Rejection:
@@ -42,7 +44,7 @@ def reopen(state: State, event: CommandReceived, reopens: Reopens) -> Opened | E
     if why is not None:
         return Rejection(reason=Reason.INVALID_COMMAND, detail=why, id=event.content.id, command=event.content.command)
     assert before is not None
-    return Opened(before.id, before.round + 1)
+    return Opened(before.id, before.round + 1, before.instructed)
 
 
 def _refusal(before: Entry, reopens: Reopens) -> str | None:

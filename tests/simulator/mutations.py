@@ -399,9 +399,9 @@ def what_lets_go_once_its_run_exists_waits_for_nothing_itself() -> Any:
 def a_successor_is_taken_for_a_duplicate() -> Any:
     stock = receive._first_of
 
-    def first_of(state: Any, command_id: str) -> Entry | None:
+    def first_of(state: Any, holder: Any) -> Entry | None:
         heads = (state.entry(key, state.head(key)) for key in (b"a", b"b") if state.head(key) is not None)
-        return stock(state, command_id) or next(heads, None)
+        return stock(state, holder) or next(heads, None)
 
     return [(receive, "_first_of", first_of)]
 

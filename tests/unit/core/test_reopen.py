@@ -5,10 +5,21 @@ from dataclasses import replace
 import pytest
 
 from streamapp.core.effects import Identity, Reopened
-from streamapp.core.model import Holder, Original, Reason, Reopens, RunState, Status
+from streamapp.core.model import Action, Holder, Original, Reason, Reopens, RunState, Status
 from streamapp.core.prune import expired
-from tests.support.builders import AT, SECOND, observed, received, refused, rejection, run_ended, source, triggered
-from tests.support.memory import Table, letters, outcomes, tracked
+from tests.support.builders import (
+    AT,
+    SECOND,
+    instructed,
+    observed,
+    received,
+    refused,
+    rejection,
+    run_ended,
+    source,
+    triggered,
+)
+from tests.support.memory import MemoryLedger, Table, letters, outcomes, tracked
 
 ROUND_1 = Reopens(source(0), 1)
 
@@ -231,3 +242,57 @@ def test_the_mark_of_a_round_is_forgotten_with_the_record_that_made_it(table):
     run(table, 5)
     removals = expired(table.partition, table.entry(5), before=AT + SECOND, committed=9)
     assert [removal.key for removal in removals][:2] == [Identity("c0"), Reopened("commands-0-0-1")]
+
+
+def test_an_instruction_that_a_crash_cut_short_is_not_followed_for_later_rounds():
+    """Nor where one of them was rejected as it came, so that it has nothing but its place between the others."""
+    table = Table()
+    table.folds(received(0), received(1))
+    cancel = instructed(Action.CANCEL, command_id="c1")
+    table.fold(cancel, keep=1)
+    table.fold(replace(redriven(2, Reopens(source(1), 1, "a")), content=rejection(id="c1"), policy=None))
+    table.fold(redriven(3, Reopens(source(2), 2, "a")))
+    (said, *_) = outcomes(table.again().fold(cancel))
+    assert (said.status, said.source, table.entry(3).status) == (
+        Status.INSTRUCTION_APPLIED,
+        source(1),
+        Status.ACCEPTED,
+    )
+
+
+# What it costs
+
+
+class CountedLedger(MemoryLedger):
+    gets = 0
+
+    def get(self, partition, key):
+        self.gets += 1
+        return super().get(partition, key)
+
+
+def gets(table, event):
+    """G6: how many rows are read to fold this."""
+    before = table.ledger.gets
+    table.fold(event)
+    return table.ledger.gets - before
+
+
+def test_a_redrive_costs_the_same_however_many_rounds_were_refused_before():
+    table, costs = Table(CountedLedger()), []
+    table.fold(received(0))
+    for offset in range(1, 50):
+        table.fold(observed(refused(table.entry(offset - 1))))
+        costs.append(gets(table, redriven(offset, Reopens(source(offset - 1), offset))))
+    assert table.entry(49).round == 50
+    assert set(costs) == {costs[0]}
+
+
+def test_an_instruction_costs_the_same_however_many_rounds_there_were():
+    table, costs = Table(CountedLedger()), []
+    table.fold(received(0))
+    for offset in range(1, 50):
+        run(table, offset - 1)
+        table.fold(redriven(offset, Reopens(source(offset - 1), offset, "replayed")))
+        costs.append(gets(table, instructed(Action.RETRY, offset=offset, command_id="c0")))
+    assert set(costs) == {costs[0]}
