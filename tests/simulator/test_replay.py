@@ -40,7 +40,7 @@ def test_a_failing_plan_is_made_smaller():
         smaller = shrink(plan)
         report = simulate(smaller, timeline=True)
     assert report.violations
-    assert report.timeline[-1].split()[1] == "VIOLATION"
+    assert "VIOLATION" in {line.split()[1] for line in report.timeline[-2:]}  # the step that breaks it may be told yet
     assert len(smaller.sendings) < len(plan.sendings)
     assert len(smaller.rates) < len(plan.rates)
     assert not simulate(smaller).violations
