@@ -43,7 +43,9 @@ class Vitals:
         """Topics whose records nobody takes in, and for how long."""
 
     async def look(self) -> None:
-        """Find out whether what there is to be read is read."""
+        """Find out whether what there is to be read is read, and whether it still is what was read before."""
+        if self._parts.partitions.accepting:
+            await self._app.look_at_topics()
         readings = await unread(self._app) if self._parts.partitions.accepting else None
         held = {self._app.commands_topic} if self._parts.gate.reasons else set()
         self.untaken = self._uptake.look(readings, held | self._parts.waiting, self._parts.clock.monotonic())

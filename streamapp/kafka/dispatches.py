@@ -11,6 +11,7 @@ from streamapp.kafka import topics
 from streamapp.kafka.gaps import Gaps
 from streamapp.kafka.intake import Intake
 from streamapp.kafka.lease import Lease
+from streamapp.kafka.recreated import Originals
 from streamapp.kafka.restore import OrderedTables
 from streamapp.kafka.store import BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES, Rows
 from streamapp.kafka.transport import DurableApp
@@ -77,6 +78,13 @@ def new_app(settings: Settings, clock: Clock, **overrides: Any) -> DurableApp:
     app.commands_topic = settings.commands_topic
     app.written_topics = tuple(topic.name for topic in topics.expected(settings) if topic.role != "commands")
     app.gaps, app.restoring, app.intake = Gaps(), Gaps(), Intake()
+    app.originals = Originals(
+        commands=settings.commands_topic,
+        results=settings.results_topic,
+        control=settings.control_topic,
+        changelog=topics.changelog(settings),
+        group=settings.app_id,
+    )
     app.lease = Lease(clock, settings.session_timeout)
     return app
 

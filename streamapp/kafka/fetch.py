@@ -6,16 +6,20 @@ before commands and standbys' changelogs, because the client empties one partiti
 next. While commands are held, the rest of a batch still goes through (HOLD).
 """
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streamapp.kafka import headers
 from streamapp.kafka.one_loop import OneLoopThread
+from streamapp.kafka.recreated import Originals, went_back
+
+log = logging.getLogger(__name__)
 
 FETCH_MAX_WAIT_MS = 200
 """How long a broker may wait for records; Faust's fixed 1500 ms delays every look-up behind a long poll."""
@@ -31,6 +35,7 @@ class FetchThread(OneLoopThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = RESTORING_FETCH_MAX_WAIT_MS  # noqa: SLF001
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - a command of an aborted transaction never was
+        self.app.originals.bind(consumer)
         return consumer
 
     def topic_partitions(self, topic: str) -> int | None:
@@ -54,18 +59,55 @@ class FetchThread(OneLoopThread):
         wait_ms = RESTORING_FETCH_MAX_WAIT_MS if self.app.tables.recovery.in_recovery else FETCH_MAX_WAIT_MS
         consumer._fetcher._fetch_max_wait_ms = wait_ms  # noqa: SLF001
         fetched = await self._fetch_first_things_first(consumer, wanted, timeout, max_records)
+        if leaps := self._leaps(fetched, active_partitions, generation):
+            await self._account_for(consumer, leaps)
+        if fetched and self.app.originals.doubtful and (error := await self.app.originals.look(consumer._client)):  # noqa: SLF001
+            self.app.leave(error)
         for tp in list(fetched):
-            stale = generation != self.app.consumer_generation_id or not self.consumer.flow_active
-            if stale or tp not in active_partitions:
+            if self._is_stale(tp, active_partitions, generation):
                 _put_back(consumer, tp, fetched.pop(tp))
             else:
-                restored = tp.topic in self.app.tables.changelog_topics
-                gaps = self.app.restoring if restored else self.app.gaps
-                gaps.fetched(tp, [record.offset for record in fetched[tp]])
+                self._gaps_of(tp).fetched(tp, [record.offset for record in fetched[tp]])
                 if tp.topic == self.app.commands_topic:
                     self.app.intake.fetched(tp, fetched[tp])
         self._tell_positions(consumer)
         return fetched
+
+    def _is_stale(self, tp: TP, active_partitions: set[TP], generation: int) -> bool:
+        outlived = generation != self.app.consumer_generation_id or not self.consumer.flow_active
+        return outlived or tp not in active_partitions
+
+    def _gaps_of(self, tp: TP) -> Any:
+        return self.app.restoring if tp.topic in self.app.tables.changelog_topics else self.app.gaps
+
+    def _leaps(
+        self, fetched: Mapping[TP, list[Any]], active_partitions: set[TP], generation: int
+    ) -> dict[TP, tuple[int, int]]:
+        """Partitions of which the client goes on elsewhere than where it was; each with the two offsets.
+
+        Where there is nothing at its position, it reads from the beginning, whatever the reason.
+        """
+        leaps = {}
+        for tp, records in fetched.items():
+            read, position = self._gaps_of(tp).returned(tp), records[0].offset
+            if read not in {None, position} and not self._is_stale(tp, active_partitions, generation):
+                leaps[tp] = read, position
+        return leaps
+
+    async def _account_for(self, consumer: Any, leaps: Mapping[TP, tuple[int, int]]) -> None:
+        for tp, (read, position) in leaps.items():
+            if position < read:
+                self.app.leave(await self._went_back(consumer, tp, read, position))
+            elif tp.topic not in self.app.tables.changelog_topics:  # they are compacted
+                self.app.add_future(_tell_of_deleted(consumer, tp, read, position))
+
+    async def _went_back(self, consumer: Any, tp: TP, read: int, position: int) -> Exception:
+        originals: Originals = self.app.originals
+        client, end = consumer._client, (await consumer.end_offsets([tp]))[tp]  # noqa: SLF001
+        if end < read:
+            what = f"{tp.topic} partition {tp.partition} was read up to offset {read}, but it ends at {end}"
+            return await originals.shrunk(client, tp.topic, what, sure=True)
+        return await originals.look(client) or went_back(tp, position, read)
 
     def _tell_positions(self, consumer: Any) -> None:
         for tp in self.app.gaps.behind() & frozenset(consumer.assignment()):
@@ -91,6 +133,16 @@ class FetchThread(OneLoopThread):
             for tp, records in more.items():
                 fetched[tp] = [*fetched.get(tp, ()), *records]
         return fetched  # type: ignore[no-any-return]
+
+
+async def _tell_of_deleted(consumer: Any, tp: TP, read: int, position: int) -> None:
+    """Say so where records are gone; elsewhere the client has passed what is none, such as a transaction's marker."""
+    with suppress(KafkaError):
+        if (await consumer.beginning_offsets([tp]))[tp] > read:
+            log.error(
+                "up to %d records of %s partition %d, from offset %d on, were deleted before they were read",
+                *(position - read, tp.topic, tp.partition, read),
+            )
 
 
 def _put_back(consumer: Any, tp: TP, records: list[Any]) -> None:

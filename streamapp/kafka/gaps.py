@@ -106,6 +106,10 @@ class Gaps:
         """Of each source partition: the next offset to be folded, and the one after the last that the client gave."""
         return {tp: (offset, self._returned[tp]) for tp, offset in self._next.items()}
 
+    def returned(self, tp: TP) -> int | None:
+        """The offset after the last record that the client gave, or where it was sent since."""
+        return self._returned.get(tp)
+
     def offsets(self) -> dict[TP, tuple[int, int]]:
         """Of each source partition: the next offset to be folded, and the committed one."""
         return {tp: (offset, self._committed[tp]) for tp, offset in self._next.items()}

@@ -66,6 +66,19 @@ class OrderedRecovery(Recovery):  # type: ignore[misc]
                 raise error from None
             raise
 
+    async def _build_offsets(self, consumer: Any, tps: set[TP], destination: Counter[TP], title: str) -> None:
+        """Stock ends in a crash, again and again, where a database has more than its changelog, or does not see it."""
+        await super()._build_offsets(consumer, tps, destination, title)
+        highwaters = self.standby_highwaters if title == "standby" else self.active_highwaters
+        for tp in tps:
+            if destination[tp] > (last := highwaters.get(tp, destination[tp])):
+                what = (
+                    f"the database of partition {tp.partition} has offset {destination[tp]} of {tp.topic}, "
+                    f"but it ends at {last + 1}"
+                )
+                client = consumer._thread._consumer._client  # noqa: SLF001
+                self.app.leave(await self.app.originals.shrunk(client, tp.topic, what, sure=False))
+
     @Service.task
     async def _slurp_changelogs(self) -> None:
         queue = self.tables.changelog_queue

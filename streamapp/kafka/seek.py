@@ -14,6 +14,7 @@ from faust.types import TP
 
 from streamapp.core.errors import ConfigError
 from streamapp.kafka.fetch import FetchThread
+from streamapp.kafka.recreated import Originals, is_mark
 
 
 class SeekThread(FetchThread):
@@ -33,12 +34,13 @@ class SeekThread(FetchThread):
         changelogs = self.app.tables.changelog_topics
         recovery = self.app.tables.recovery
         sources = [tp for tp in consumer.assignment() if tp.topic not in changelogs]
+        if error := await self.app.originals.look(consumer._client):  # noqa: SLF001
+            self.app.leave(error)
         committed = await consumer._coordinator.fetch_committed_offsets(sources) if sources else {}  # noqa: SLF001
         unread = [tp for tp in sources if tp not in committed]
         beginnings = await consumer.beginning_offsets(unread) if unread else {}
         ends = await consumer.end_offsets(sources) if sources else {}
-        offsets = {tp: found.offset for tp, found in committed.items()}
-        if error := _recreated(offsets, ends, commands=self.app.commands_topic, group=self.app.conf.id):
+        if error := await self._belied(consumer, committed, ends):
             self.app.leave(error)
         positions = {tp: committed[tp].offset if tp in committed else beginnings[tp] for tp in sources}
         for tp, offset in positions.items():
@@ -50,6 +52,19 @@ class SeekThread(FetchThread):
             applied = {tp: recovery.applied(tp) for tp in restored}
             self._restore_from(consumer, {tp: max(offset, 0) for tp, offset in applied.items() if offset is not None})
         return {tp: committed[tp].offset if tp in committed else None for tp in sources}
+
+    async def _belied(self, consumer: Any, committed: Mapping[TP, Any], ends: Mapping[TP, int]) -> ConfigError | None:
+        """Why what is committed can't be believed: it is of another topic."""
+        originals: Originals = self.app.originals
+        for tp, found in committed.items():
+            if error := originals.belied(tp.topic, found.metadata):
+                return error
+            if (end := ends[tp]) < found.offset:
+                what = (
+                    f"offset {found.offset} of {tp.topic} partition {tp.partition} was committed, but it ends at {end}"
+                )
+                return await originals.shrunk(consumer._client, tp.topic, what, sure=is_mark(found.metadata))  # noqa: SLF001
+        return None
 
     async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
         self._restore_from(consumer, partitions)
@@ -97,27 +112,3 @@ def _after(applied: int | None) -> int:
 
 def _by_faust(offsets: Mapping[TP, int]) -> dict[TP, int]:
     return {TP(tp.topic, tp.partition): offset for tp, offset in offsets.items()}
-
-
-def _recreated(committed: Mapping[TP, int], ends: Mapping[TP, int], *, commands: str, group: str) -> ConfigError | None:
-    for tp, offset in committed.items():
-        if ends[tp] < offset:
-            return ConfigError(
-                f"offset {offset} of {tp.topic} partition {tp.partition} was committed, but it ends at {ends[tp]}: "
-                f"the topic was deleted and created again. {_mend(tp.topic, commands=commands, group=group)}"
-            )
-    return None
-
-
-def _mend(topic: str, *, commands: str, group: str) -> str:
-    """What to do; a new app id only where no command is left that it would run again."""
-    if topic == commands:
-        return (
-            "Use a new app id (STREAMAPP_APP_ID), or delete this one's consumer group and changelog topic: all that "
-            "stands on the topic now is run then."
-        )
-    return (
-        "Keep the app id: a new one would run all commands again that are still on the commands topic. Stop all "
-        "workers and let the topic be read from its beginning: `kafka-consumer-groups.sh --bootstrap-server … "
-        f"--group {group} --topic {topic} --reset-offsets --to-earliest --execute`"
-    )

@@ -16,6 +16,7 @@ from streamapp.kafka.group import GroupThread
 from streamapp.kafka.intake import Intake
 from streamapp.kafka.lease import Lease, LeasedProducer
 from streamapp.kafka.recovery import RecoveryWatchdog
+from streamapp.kafka.recreated import Originals
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ class DurableApp(faust.App):  # type: ignore[misc]
     """Of the sources."""
     restoring: Gaps
     """Of the changelogs, while the table is restored, and of those that are followed as standbys."""
+    originals: Originals
+    """The topics as this worker found them."""
     intake: Intake
     """Of commands, in bytes."""
     drain: Callable[[], Awaitable[None]]
@@ -99,6 +102,11 @@ class DurableApp(faust.App):  # type: ignore[misc]
         """The partitions of every topic that is read, and of the changelog; None where Kafka does not tell just now."""
         names = {tp.topic for tp in self.consumer.assignment()} | {self.commands_topic}  # a standby may own none
         return {name: self.consumer.topic_partitions(name) for name in sorted(names)}
+
+    async def look_at_topics(self) -> None:
+        """Leave where a topic is no longer the one that was read; once partitions are assigned."""
+        if error := await self.originals.look(self.consumer._thread._consumer._client):  # noqa: SLF001
+            self.leave(error)
 
     def assigned_commands(self) -> set[TP]:
         """The partitions of the commands topic that this worker owns."""

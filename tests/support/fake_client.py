@@ -11,10 +11,18 @@ from typing import Any
 from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
+from streamapp.kafka import topic_ids
+from streamapp.kafka.recreated import Originals
+
 
 def record(offset: int, value: bytes = b"v") -> Any:
     """A record with one byte of value, unless told."""
     return SimpleNamespace(offset=offset, key=None, value=value, headers=())
+
+
+def originals() -> Originals:
+    """Nothing is known yet of the topics of an installation whose app id is shop."""
+    return Originals(commands="commands", results="results", control="control", changelog="changelog", group="shop")
 
 
 class FakeClient:
@@ -37,7 +45,16 @@ class FakeClient:
         }
         self._fetcher = self
         self._subscriptions = self._coordinator = self
+        self._client = self.cluster = self
         self.committed: dict[TP, int] = {}
+        self.marks: dict[TP, str] = {}
+        """What was committed beside an offset."""
+        self.ids = {tp.topic: f"id-of-{tp.topic}" for tp in chunks}
+        """Of the topics; empty: no broker answers."""
+        self.partitions: dict[str, int] = {}
+        """How many a topic has by now, where the client does not know yet."""
+        self.refreshed = 0
+        """Times that it was asked to find out about topics."""
         self.subscribed: list[str] = []
         self._subscription = SimpleNamespace(
             subscription=SimpleNamespace(assignment=SimpleNamespace(state_value=self.state_value))
@@ -102,7 +119,31 @@ class FakeClient:
 
     async def fetch_committed_offsets(self, partitions: Collection[TP]) -> dict[TP, Any]:
         assert partitions, "the client would not answer"
-        return {tp: SimpleNamespace(offset=self.committed[tp]) for tp in partitions if tp in self.committed}
+        return {
+            tp: SimpleNamespace(offset=self.committed[tp], metadata=self.marks.get(tp, ""))
+            for tp in partitions
+            if tp in self.committed
+        }
+
+    async def commit(self, offsets: Mapping[TP, Any]) -> None:
+        self.committed |= {tp: found.offset for tp, found in offsets.items()}
+        self.marks |= {tp: found.metadata for tp, found in offsets.items()}
+
+    def force_metadata_update(self) -> None:
+        self.refreshed += 1
+
+    def get_random_node(self) -> int | None:
+        return 1 if self.ids else None
+
+    async def send(self, node: int, request: Any) -> Any:
+        """Answer as a broker that is asked for topics by their names."""
+        assert node == 1
+        topics = []
+        for _, name, _ in request.build(topic_ids.Question).topics:
+            count = self.partitions.get(name, len(self.partitions_for_topic(name) or ()))
+            known = name in self.ids
+            topics.append((0 if known else 3, name, self.ids.get(name), False, [()] * count, 0, {}))
+        return SimpleNamespace(topics=topics)
 
     async def beginning_offsets(self, partitions: Collection[TP]) -> dict[TP, int]:
         return {tp: min(self._chunks[tp], default=0) for tp in partitions}

@@ -37,6 +37,7 @@ from streamapp.kafka import (
     lease,
     one_loop,
     recovery,
+    recreated,
     restore,
     seek,
     store,
@@ -460,8 +461,14 @@ def without_rebuild_guard() -> None:
 
 
 def without_recreation_check() -> None:
-    """Offsets that a topic never had are believed."""
-    seek._recreated = lambda *_, **__: None
+    """Offsets that a topic never had are believed, and that a topic is the one that it was."""
+
+    async def look_away(*_: Any, **__: Any) -> None:
+        pass
+
+    recreated.Originals.look = recreated.Originals.shrunk = look_away
+    recreated.Originals.belied = lambda *_: None
+    fetch.FetchThread._leaps = lambda *_: {}
 
 
 def without_vitals() -> None:

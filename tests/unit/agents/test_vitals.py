@@ -106,9 +106,23 @@ class Unread:
         self.gaps = SimpleNamespace(in_hand=lambda: dict.fromkeys(topics, (7, 8)))
         client = SimpleNamespace(_subscription=SimpleNamespace(subscription=None))
         self.consumer = SimpleNamespace(highwaters=self._ends, _thread=SimpleNamespace(_consumer=client))
+        self.looked = 0
 
     async def _ends(self, *tps) -> dict[TP, int]:
         return dict.fromkeys(tps, 8)
+
+    async def look_at_topics(self) -> None:
+        self.looked += 1
+
+
+@pytest.mark.parametrize("accepting", [True, False])
+async def test_each_look_is_also_one_at_the_topics_once_partitions_are_here(accepting):
+    app = Unread()
+    parts = SimpleNamespace(
+        partitions=SimpleNamespace(accepting=accepting), gate=Gate(print, print), waiting=set(), clock=ManualClock()
+    )
+    await Vitals(app, parts).look()
+    assert app.looked == accepting
 
 
 async def test_results_that_wait_for_the_registry_are_no_reason_to_leave():
@@ -153,6 +167,10 @@ class Consumer:
         return dict.fromkeys(tps, 10)
 
 
+async def see_nothing_new():
+    """The topics are what they were."""
+
+
 @pytest.mark.parametrize(("reasons", "late"), [({}, {"commands", "results"}), ({"ready"}, {"results"})])
 async def test_commands_that_are_held_are_nobodys_fault(reasons, late):
     """Else a worker would restart again and again while Airflow is away and its index is full."""
@@ -160,7 +178,12 @@ async def test_commands_that_are_held_are_nobodys_fault(reasons, late):
     in_hand = {TP("commands", 0): (3, 3), TP("results", 0): (3, 3)}
     gaps = SimpleNamespace(in_hand=lambda: in_hand)
     app = SimpleNamespace(
-        commands_topic="commands", gaps=gaps, rebalancing=False, in_recovery=False, consumer=Consumer(in_hand)
+        commands_topic="commands",
+        gaps=gaps,
+        rebalancing=False,
+        in_recovery=False,
+        consumer=Consumer(in_hand),
+        look_at_topics=see_nothing_new,
     )
     parts = SimpleNamespace(
         partitions=SimpleNamespace(accepting=True), gate=SimpleNamespace(reasons=reasons), waiting=set(), clock=clock

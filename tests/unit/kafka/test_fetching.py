@@ -13,7 +13,7 @@ from streamapp.kafka.fetch import FETCH_MAX_WAIT_MS, RESTORING_FETCH_MAX_WAIT_MS
 from streamapp.kafka.gaps import Gaps
 from streamapp.kafka.intake import Intake
 from streamapp.settings import Settings
-from tests.support.fake_client import FakeClient
+from tests.support.fake_client import FakeClient, originals
 
 COMMANDS, OTHERS, RESULTS, CONTROL, TABLE = (
     TP(topic, 0) for topic in ("commands", "others", "results", "control", "changelog")
@@ -28,12 +28,17 @@ class Scene:
     def __init__(self, chunks, ends=None):
         self.client = FakeClient(chunks)
         sources = {tp: self.client.read_on(tp) for tp in chunks if tp != TABLE}
+        self.left = []
+        self.told = []
         self.app = SimpleNamespace(
             consumer_generation_id=1,
             commands_topic=COMMANDS.topic,
             gaps=Gaps(),
             restoring=Gaps(),
             intake=Intake(),
+            originals=originals(),
+            leave=self.left.append,
+            add_future=self.told.append,
             tables=SimpleNamespace(changelog_topics={TABLE.topic}, recovery=SimpleNamespace(in_recovery=False)),
         )
         self.app.gaps.start(sources, ends or {})
@@ -293,3 +298,78 @@ async def test_the_client_of_a_worker_leaves_out_aborted_transactions_and_reads_
     assert client._fetch_max_wait_ms == RESTORING_FETCH_MAX_WAIT_MS
     assert fetcher.MemoryRecords is headers.LenientRecords
     await client.stop()
+
+
+# Topics that are not what they were
+
+
+async def test_what_goes_on_where_it_was_needs_no_look():
+    scene = Scene({COMMANDS: range(3, 9), TABLE: range(2)})
+    scene.app.originals.doubtful = False
+    await scene.fetch()
+    assert (scene.left, scene.told) == ([], [])
+
+
+async def test_in_doubt_records_are_handed_on_after_a_look(caplog):
+    scene = Scene({COMMANDS: range(3)})
+    await scene.app.originals.look(scene.client)
+    scene.app.originals.doubtful = True
+    scene.client.ids["commands"] = "another"
+    await scene.fetch()
+    assert "has the id another" in str(scene.left[0])
+
+
+@pytest.mark.parametrize(
+    ("offsets", "read", "what"),
+    [
+        (range(5), 9, "commands partition 0 was read up to offset 9, but it ends at 5: a broker has lost records"),
+        (range(20), 9, "commands partition 0 was read up to 9, and then from 0 again"),
+    ],
+)
+async def test_a_client_that_reads_from_the_beginning_again_has_found_nothing_where_it_was(offsets, read, what):
+    scene = Scene({COMMANDS: offsets})
+    await scene.app.originals.look(scene.client)
+    scene.app.gaps.start({COMMANDS: read}, {})
+    await scene.fetch()
+    assert what in str(scene.left[0])
+
+
+async def test_a_table_whose_changelog_begins_again_is_no_exception():
+    scene = Scene({TABLE: range(5)})
+    scene.app.restoring.go_to({TABLE: 9}, {TABLE: 9})
+    await scene.fetch()
+    assert "changelog partition 0 was read up to offset 9, but it ends at 5" in str(scene.left[0])
+
+
+async def test_what_outlived_its_generation_says_nothing_of_its_topic():
+    scene = Scene({COMMANDS: range(5)})
+    scene.app.gaps.start({COMMANDS: 9}, {})
+    scene.client.meanwhile = scene.lose_generation
+    await scene.fetch()
+    assert scene.left == []
+
+
+async def test_records_that_were_deleted_before_they_were_read_are_told(caplog):
+    scene = Scene({COMMANDS: range(5, 9)})
+    scene.app.gaps.start({COMMANDS: 2}, {})
+    assert await scene.fetch() == {COMMANDS: [5, 6, 7, 8]}
+    await scene.told.pop()
+    assert (
+        "up to 3 records of commands partition 0, from offset 2 on, were deleted before they were read" in caplog.text
+    )
+
+
+async def test_a_marker_that_was_passed_is_no_record(caplog):
+    scene = Scene({COMMANDS: [0, 1, 3, 4]})
+    scene.app.gaps.start({COMMANDS: 2}, {})
+    scene.client.seek(COMMANDS, 2)
+    assert await scene.fetch() == {COMMANDS: [3, 4]}
+    await scene.told.pop()
+    assert "deleted" not in caplog.text
+
+
+async def test_what_was_compacted_away_is_not_looked_for():
+    scene = Scene({TABLE: [3, 7]})
+    scene.app.restoring.go_to({TABLE: 0}, {TABLE: 0})
+    await scene.fetch()
+    assert (scene.left, scene.told) == ([], [])

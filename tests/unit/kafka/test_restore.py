@@ -12,6 +12,7 @@ from streamapp.core.errors import Unsafe
 from streamapp.kafka import restore
 from streamapp.kafka.dispatches import new_app, new_table
 from streamapp.settings import Settings
+from tests.support.fake_client import FakeClient
 
 OWN, STANDBY, GONE = (TP("streamapp-dispatches-changelog", number) for number in range(3))
 
@@ -292,3 +293,30 @@ async def test_what_the_log_tells_of_a_long_recovery_is_measured_in_batches(app,
     recovery.in_recovery = False
     recovery._measure([record(STANDBY, 10)])
     assert len(recovery._processing_times) == 2
+
+
+# Databases that have more than their changelog
+
+
+class Broker:
+    """Knows where changelogs begin, and nothing of ids."""
+
+    _thread = SimpleNamespace(_consumer=SimpleNamespace(_client=FakeClient({})))
+
+    async def earliest_offsets(self, *tps):
+        return dict.fromkeys(tps, 0)
+
+
+@pytest.mark.parametrize(("tp", "title"), [(OWN, "active"), (STANDBY, "standby")])
+@pytest.mark.parametrize(("end", "leaves"), [(10, False), (9, True), (1, True), (0, True)])
+async def test_a_database_that_is_ahead_of_its_changelog_is_not_believed(app, monkeypatch, tp, title, end, leaves):
+    """Stock looks away where the changelog has one record, and crashes again and again where it has others."""
+    left = []
+    monkeypatch.setattr(app, "leave", left.append, raising=False)
+    recovery = app.tables.recovery
+    highwaters = recovery.standby_highwaters if title == "standby" else recovery.active_highwaters
+    highwaters[tp] = end - 1
+    await recovery._build_offsets(Broker(), {tp}, recovery._offsets_of(tp), title)
+    assert bool(left) == leaves
+    if leaves:
+        assert f"has offset 9 of {tp.topic}, but it ends at {end}" in str(left[0])

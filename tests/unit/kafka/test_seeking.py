@@ -7,7 +7,7 @@ from faust.types import TP
 
 from streamapp.kafka.gaps import Gaps
 from streamapp.kafka.seek import SeekThread
-from tests.support.fake_client import FakeClient
+from tests.support.fake_client import FakeClient, originals
 
 COMMANDS, RESULTS, CONTROL, TABLE, STANDBY = (
     TP("commands", 0),
@@ -38,6 +38,7 @@ class Scene:
         self.app = SimpleNamespace(
             commands_topic=COMMANDS.topic,
             conf=SimpleNamespace(id="shop", broker_request_timeout=1.0),
+            originals=originals(),
             gaps=Gaps(),
             restoring=Gaps(),
             leave=self.left.append,
@@ -138,3 +139,29 @@ async def test_errors_are_heeded_from_the_subscription_on():
     mended = scene.client._send_req
     await scene.thread.subscribe(["commands"])
     assert scene.client._send_req == mended, "once is enough"
+
+
+async def test_what_was_committed_for_another_topic_of_that_name_is_not_believed():
+    """However long the new one is by now."""
+    scene = Scene({COMMANDS: range(9)}, {COMMANDS: 9})
+    scene.client.marks = {COMMANDS: "topic-ids old id-of-changelog"}
+    await scene.seek()
+    (error,) = scene.left
+    assert "commands has the id id-of-commands, and had old at the last commit" in str(error)
+
+
+async def test_a_topic_that_lost_what_was_committed_for_it_is_told_apart():
+    scene = Scene({COMMANDS: range(9)}, {COMMANDS: 10})
+    scene.client.marks = {COMMANDS: "topic-ids id-of-commands"}
+    await scene.seek()
+    (error,) = scene.left
+    assert "a broker has lost records" in str(error)
+    assert "created again" not in str(error)
+
+
+async def test_topics_are_looked_at_again_whenever_partitions_are_given_out():
+    scene = Scene({COMMANDS: range(9)})
+    await scene.seek()
+    scene.client.ids["commands"] = "another"
+    await scene.seek()
+    assert "has the id another" in str(scene.left[0])
