@@ -7,7 +7,7 @@ good as an owner's, and the other way round.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from faust.tables.manager import TableManager
@@ -67,14 +67,25 @@ class OrderedRecovery(Recovery):  # type: ignore[misc]
             raise
 
     async def _build_offsets(self, consumer: Any, tps: set[TP], destination: Counter[TP], title: str) -> None:
-        """Stock ends in a crash, again and again, where a database has more than its changelog, or does not see it."""
         await super()._build_offsets(consumer, tps, destination, title)
-        highwaters = self.standby_highwaters if title == "standby" else self.active_highwaters
-        for tp in tps:
-            if destination[tp] > (last := highwaters.get(tp, destination[tp])):
+        if title == "active":  # where their changelogs end was asked before; of standbys it is asked later
+            await self._compare(consumer, {tp: destination[tp] for tp in tps}, self.active_highwaters)
+
+    async def _build_highwaters(self, consumer: Any, tps: set[TP], destination: Counter[TP], title: str) -> None:
+        before = {tp: self.standby_offsets[tp] for tp in tps}
+        await super()._build_highwaters(consumer, tps, destination, title)
+        if title == "standby":
+            await self._compare(consumer, before, destination)
+
+    async def _compare(self, consumer: Any, offsets: Mapping[TP, int], highwaters: Mapping[TP, int]) -> None:
+        """Leave where a database has more than its changelog.
+
+        Stock ends in a crash then, again and again, or does not see it where the changelog has one record.
+        """
+        for tp, offset in offsets.items():
+            if offset > max(last := highwaters[tp], 0):  # 0 is also said of a database that has nothing
                 what = (
-                    f"the database of partition {tp.partition} has offset {destination[tp]} of {tp.topic}, "
-                    f"but it ends at {last + 1}"
+                    f"the database of partition {tp.partition} has offset {offset}, but {tp.topic} ends at {last + 1}"
                 )
                 client = consumer._thread._consumer._client  # noqa: SLF001
                 self.app.leave(await self.app.originals.shrunk(client, tp.topic, what, sure=False))

@@ -13,6 +13,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from streamapp.kafka.fetch import FetchThread
 from streamapp.kafka.gaps import Gaps
 from streamapp.kafka.intake import Intake
+from streamapp.kafka.recreated import Originals
 from streamapp.kafka.seek import SeekThread
 from tests.support.stack import Kafka
 
@@ -33,7 +34,14 @@ class Bench:
         tables = SimpleNamespace(changelog_topics={self.changelog.topic}, recovery=recovery)
         self.app = SimpleNamespace(
             commands_topic=self.commands.topic,
-            conf=SimpleNamespace(id="app"),
+            originals=Originals(
+                commands=self.commands.topic,
+                results=self.results.topic,
+                control=self.results.topic,
+                changelog=self.changelog.topic,
+                group="app",
+            ),
+            add_future=asyncio.ensure_future,
             consumer_generation_id=1,
             gaps=Gaps(),
             restoring=Gaps(),
@@ -280,4 +288,5 @@ async def test_an_end_below_what_was_committed_is_told(bench: Bench, write: Call
     await write(bench.commands, 5)
     await bench.consumer.commit({bench.commands: 9})
     await bench.thread(SeekThread)._seek_all()
-    assert "deleted and created again. Use a new app id" in str(bench.app.left)
+    assert "deleted and created again, or a broker has lost records" in str(bench.app.left)
+    assert "Use a new app id" in str(bench.app.left)
