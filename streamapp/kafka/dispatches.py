@@ -79,6 +79,7 @@ def new_app(settings: Settings, clock: Clock, **overrides: Any) -> DurableApp:
     app.written_topics = tuple(topic.name for topic in topics.expected(settings) if topic.role != "commands")
     app.gaps, app.restoring, app.intake = Gaps(), Gaps(), Intake()
     app.originals = Originals(
+        clock,
         commands=settings.commands_topic,
         results=settings.results_topic,
         control=settings.control_topic,

@@ -61,8 +61,11 @@ class FetchThread(OneLoopThread):
         fetched = await self._fetch_first_things_first(consumer, wanted, timeout, max_records)
         if leaps := self._leaps(fetched, active_partitions, generation):
             await self._account_for(consumer, leaps)
-        if fetched and self.app.originals.doubtful and (error := await self.app.originals.look(consumer._client)):  # noqa: SLF001
-            self.app.leave(error)
+        if fetched and self.app.originals.due:
+            client = consumer._client  # noqa: SLF001
+            node = client.cluster.leader_for_partition(next(iter(fetched)))
+            if error := await self.app.originals.look(client, node=node):
+                self.app.leave(error)
         for tp in list(fetched):
             if self._is_stale(tp, active_partitions, generation):
                 _put_back(consumer, tp, fetched.pop(tp))

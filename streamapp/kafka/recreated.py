@@ -3,15 +3,17 @@
 Commands are told apart by their offsets, and a topic that is deleted and created again begins with offset 0 anew: what
 stands on it would be taken for what was read before. Kafka's client reads on under the old name, wherever it was, or
 from the beginning where the topic ends before that, and says nothing. So the ids of topics are kept from the first
-assignment on, and compared whenever partitions are given out, every few seconds, and before records are handed on that
-the client got after it had been refused or cut off. They are also committed, beside each offset: a worker that was not
-there when a topic was created again is told by its last commit.
+assignment on, and compared whenever partitions are given out, every few seconds, and before records are handed on where
+that was more than a second ago, or the client has been refused or cut off since. They are also committed, beside each
+offset: a worker that was not there when a topic was created again is told by its last commit.
 """
 
 import logging
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
+from streamapp.clock import Clock
 from streamapp.core.errors import ConfigError, Unsafe
 from streamapp.kafka import topic_ids
 
@@ -19,6 +21,9 @@ log = logging.getLogger(__name__)
 
 RECREATED = "the topic was deleted and created again"
 LOST = "a broker has lost records that it had acknowledged"
+FRESH = timedelta(seconds=1)
+"""How old a look may be when records are handed on. A client that waits for records is refused when their topic goes;
+one that did not, because its worker was frozen or holds commands, may find the new topic and notice nothing."""
 MARK = "topic-ids"
 """What a mark begins with: other programs commit what they like."""
 
@@ -26,9 +31,11 @@ MARK = "topic-ids"
 class Originals:
     """The topics that this worker began to read, and its table's changelog."""
 
-    def __init__(self, *, commands: str, results: str, control: str, changelog: str, group: str) -> None:
+    def __init__(self, clock: Clock, *, commands: str, results: str, control: str, changelog: str, group: str) -> None:
         self.doubtful = False
         """Whether the client has been refused or cut off since the last look: a topic may have been created again."""
+        self._clock = clock
+        self._looked_at = float("-inf")
         self._commands = commands
         self._changelog = changelog
         self._group = group
@@ -49,13 +56,23 @@ class Originals:
 
         client.force_metadata_update, consumer.commit = doubt, commit_with_ids
 
-    async def look(self, client: Any) -> ConfigError | None:
+    @property
+    def due(self) -> bool:
+        """Whether records must not be handed on without another look."""
+        return self.doubtful or self._clock.monotonic() - self._looked_at > FRESH.total_seconds()
+
+    async def look(self, client: Any, *, node: int | None = None) -> ConfigError | None:
         """Ask for the ids; say so where one is another than before. What is not told now counts as unchanged.
 
         Where a topic has got more partitions, the client is made to see it: it would only after minutes.
+
+        Args:
+            client: Kafka's.
+            node: A broker that answers just now; None: any.
         """
-        told = await topic_ids.ask(client, self._names) or {}
-        self.doubtful = len(told) < len(self._names)
+        begun = self._clock.monotonic()
+        told = await topic_ids.ask(client, self._names, node) or {}
+        self.doubtful, self._looked_at = len(told) < len(self._names), begun
         for name, topic in told.items():
             if self._ids.setdefault(name, topic.id) != topic.id:
                 return self.recreated(name, f"{name} has the id {topic.id}, and had {self._ids[name]} before")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from aiokafka.client import ConnectionGroup
 from aiokafka.errors import KafkaError, NoError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -123,18 +124,23 @@ class TopicIdsRequest(Request[Question]):  # type: ignore[misc]
         return struct(topics, False, False, False, no_tags)
 
 
-async def ask(client: Any, names: Collection[str]) -> dict[str, Told] | None:
+async def ask(client: Any, names: Collection[str], node: int | None = None) -> dict[str, Told] | None:
     """What a broker says of these topics, as far as it has them.
+
+    Args:
+        client: Kafka's.
+        names: Of the topics.
+        node: Which broker to ask; None: any.
 
     Returns:
         None: Kafka does not answer now, or is older than 2.8 and knows no ids.
     """
-    node = client.get_random_node()
-    if node is None:
+    if node is None and (node := client.get_random_node()) is None:
         return None
     try:
         async with asyncio.timeout(PATIENCE.total_seconds()):
-            answer = await client.send(node, TopicIdsRequest(names))
+            # Not behind a fetch, for which the broker lets records wait: it answers one connection in order.
+            answer = await client.send(node, TopicIdsRequest(names), group=ConnectionGroup.COORDINATION)
     except (KafkaError, TimeoutError, NotImplementedError):  # the last: no version that both speak
         return None
     return {

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
+from streamapp.clock import SystemClock
 from streamapp.kafka.fetch import FetchThread
 from streamapp.kafka.gaps import Gaps
 from streamapp.kafka.intake import Intake
@@ -35,6 +36,7 @@ class Bench:
         self.app = SimpleNamespace(
             commands_topic=self.commands.topic,
             originals=Originals(
+                SystemClock(),
                 commands=self.commands.topic,
                 results=self.results.topic,
                 control=self.results.topic,

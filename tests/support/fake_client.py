@@ -8,11 +8,14 @@ from collections.abc import Callable, Collection, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from aiokafka.client import ConnectionGroup
 from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
+from streamapp.clock import Clock
 from streamapp.kafka import topic_ids
 from streamapp.kafka.recreated import Originals
+from tests.support.manual_clock import ManualClock
 
 
 def record(offset: int, value: bytes = b"v") -> Any:
@@ -20,9 +23,10 @@ def record(offset: int, value: bytes = b"v") -> Any:
     return SimpleNamespace(offset=offset, key=None, value=value, headers=())
 
 
-def originals() -> Originals:
+def originals(clock: Clock | None = None) -> Originals:
     """Nothing is known yet of the topics of an installation whose app id is shop."""
-    return Originals(commands="commands", results="results", control="control", changelog="changelog", group="shop")
+    names = {name: name for name in ("commands", "results", "control", "changelog")}
+    return Originals(clock or ManualClock(), **names, group="shop")
 
 
 class FakeClient:
@@ -53,6 +57,8 @@ class FakeClient:
         """Of the topics; empty: no broker answers."""
         self.partitions: dict[str, int] = {}
         """How many a topic has by now, where the client does not know yet."""
+        self.looks = 0
+        """Times that it was asked for ids."""
         self.refreshed = 0
         """Times that it was asked to find out about topics."""
         self.subscribed: list[str] = []
@@ -135,9 +141,13 @@ class FakeClient:
     def get_random_node(self) -> int | None:
         return 1 if self.ids else None
 
-    async def send(self, node: int, request: Any) -> Any:
-        """Answer as a broker that is asked for topics by their names."""
-        assert node == 1
+    def leader_for_partition(self, tp: TP) -> int | None:
+        return None if tp.topic not in self.ids else 1
+
+    async def send(self, node: int, request: Any, *, group: int) -> Any:
+        """Answer as a broker that is asked for topics by their names, on the connection that has no fetches."""
+        assert (node, group) == (1, ConnectionGroup.COORDINATION)
+        self.looks += 1
         topics = []
         for _, name, _ in request.build(topic_ids.Question).topics:
             count = self.partitions.get(name, len(self.partitions_for_topic(name) or ()))

@@ -1,5 +1,6 @@
 """What is fetched, with Faust's own thread around a small fake of Kafka's client."""
 
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from streamapp.kafka.gaps import Gaps
 from streamapp.kafka.intake import Intake
 from streamapp.settings import Settings
 from tests.support.fake_client import FakeClient, originals
+from tests.support.manual_clock import ManualClock
 
 COMMANDS, OTHERS, RESULTS, CONTROL, TABLE = (
     TP(topic, 0) for topic in ("commands", "others", "results", "control", "changelog")
@@ -305,15 +307,26 @@ async def test_the_client_of_a_worker_leaves_out_aborted_transactions_and_reads_
 
 async def test_what_goes_on_where_it_was_needs_no_look():
     scene = Scene({COMMANDS: range(3, 9), TABLE: range(2)})
+    await scene.app.originals.look(scene.client)
     scene.app.originals.doubtful = False
     await scene.fetch()
-    assert (scene.left, scene.told) == ([], [])
+    assert (scene.left, scene.told, scene.client.looks) == ([], [], 1)
 
 
-async def test_in_doubt_records_are_handed_on_after_a_look(caplog):
+async def test_where_nothing_came_nobody_looks():
+    scene = Scene({COMMANDS: []})
+    await scene.fetch()
+    assert scene.client.looks == 0
+
+
+@pytest.mark.parametrize(("seconds", "doubtful"), [(0, True), (1.01, False)])
+async def test_in_doubt_or_after_a_while_records_are_handed_on_after_a_look(seconds, doubtful):
+    clock = ManualClock()
     scene = Scene({COMMANDS: range(3)})
+    scene.app.originals = originals(clock)
     await scene.app.originals.look(scene.client)
-    scene.app.originals.doubtful = True
+    scene.app.originals.doubtful = doubtful
+    clock.advance(timedelta(seconds=seconds))
     scene.client.ids["commands"] = "another"
     await scene.fetch()
     assert "has the id another" in str(scene.left[0])

@@ -5,6 +5,7 @@ import struct
 from io import BytesIO
 
 import pytest
+from aiokafka.client import ConnectionGroup
 from aiokafka.errors import KafkaConnectionError
 
 from streamapp.kafka import topic_ids
@@ -41,8 +42,9 @@ class Client:
     def get_random_node(self):
         return self.node
 
-    async def send(self, node, request):
+    async def send(self, node, request, group):
         assert isinstance(request, TopicIdsRequest)
+        self.asked = node, group
         if isinstance(self.says, Exception):
             raise self.says
         if self.says is None:
@@ -67,6 +69,13 @@ async def test_topics_that_are_not_there_and_ids_that_are_none_are_left_out():
 async def test_a_broker_that_is_away_or_knows_no_ids_tells_nothing(error):
     """Kafka's client raises the last where a broker does not speak this version of the request."""
     assert await ask(Client(error), ["commands"]) is None
+
+
+@pytest.mark.parametrize(("node", "asked"), [(None, 1), (7, 7)])
+async def test_a_broker_is_asked_beside_the_fetches_for_which_it_waits(node, asked):
+    client = Client(answer(topic(b"commands", b"x" * 16)))
+    await ask(client, ["commands"], node)
+    assert client.asked == (asked, ConnectionGroup.COORDINATION)
 
 
 async def test_with_no_broker_nothing_is_asked():
