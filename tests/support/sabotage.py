@@ -481,6 +481,7 @@ def without_one_loop() -> None:
     """Kafka's client runs in a thread of its own."""
     for name in [name for name, value in vars(one_loop.OneLoopThread).items() if callable(value)]:
         delattr(one_loop.OneLoopThread, name)
+    without_recreation_check()  # which is asked for in the other loop
 
 
 def without_group() -> None:
