@@ -100,17 +100,21 @@ class FetchThread(OneLoopThread):
     async def _account_for(self, consumer: Any, leaps: Mapping[TP, tuple[int, int]]) -> None:
         for tp, (read, position) in leaps.items():
             if position < read:
-                self.app.leave(await self._went_back(consumer, tp, read, position))
+                if error := await self._went_back(consumer, tp, read, position):
+                    self.app.leave(error)
             elif tp.topic not in self.app.tables.changelog_topics:  # they are compacted
                 self.app.add_future(_tell_of_deleted(consumer, tp, read, position))
 
-    async def _went_back(self, consumer: Any, tp: TP, read: int, position: int) -> Exception:
+    async def _went_back(self, consumer: Any, tp: TP, read: int, position: int) -> Exception | None:
         originals: Originals = self.app.originals
         client, end = consumer._client, (await consumer.end_offsets([tp]))[tp]  # noqa: SLF001
         if end < read:
             what = f"{tp.topic} partition {tp.partition} was read up to offset {read}, but it ends at {end}"
             return await originals.shrunk(client, tp.topic, what, sure=True)
-        return await originals.look(client) or went_back(tp, position, read)
+        if error := await originals.look(client):
+            return error
+        # A standby that has no database yet reads its changelog from the beginning, whatever was read of it before.
+        return None if tp.topic in self.app.tables.changelog_topics else went_back(tp, position, read)
 
     def _tell_positions(self, consumer: Any) -> None:
         for tp in self.app.gaps.behind() & frozenset(consumer.assignment()):

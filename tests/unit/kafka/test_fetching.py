@@ -347,6 +347,14 @@ async def test_a_client_that_reads_from_the_beginning_again_has_found_nothing_wh
     assert what in str(scene.left[0])
 
 
+async def test_a_changelog_that_is_read_from_its_beginning_again_has_lost_nothing():
+    scene = Scene({TABLE: range(20)})
+    await scene.app.originals.look(scene.client)
+    scene.app.restoring.go_to({TABLE: 9}, {TABLE: 9})
+    await scene.fetch()
+    assert scene.left == []
+
+
 async def test_a_table_whose_changelog_begins_again_is_no_exception():
     scene = Scene({TABLE: range(5)})
     scene.app.restoring.go_to({TABLE: 9}, {TABLE: 9})
