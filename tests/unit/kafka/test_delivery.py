@@ -143,7 +143,7 @@ def stream():
 
 @pytest.mark.parametrize(("shared", "most"), [(False, 101), (True, 1)])
 async def test_a_stream_hands_over_many_records_in_one_turn(turns, monkeypatch, shared, most):
-    monkeypatch.setattr(streams, "sleep", streams.sleep)
+    monkeypatch.setattr(streams, "sleep", asyncio.sleep)  # whatever was installed before
     monkeypatch.setattr(delivery, "TURN_SECONDS", 3600)
     if shared:
         delivery.install()
