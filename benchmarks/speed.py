@@ -12,7 +12,6 @@ that one worker has to share processors as four have to.
 import argparse
 import json
 import multiprocessing
-import os
 import select
 import statistics
 import subprocess
@@ -28,6 +27,7 @@ from typing import Self
 import psutil
 from confluent_kafka import Consumer, TopicPartition
 
+from streamapp import processor
 from streamapp.core.model import Status
 from tests.simulator.plan import make_plan
 from tests.simulator.world import simulate
@@ -104,7 +104,7 @@ def busy(count: int) -> Iterator[None]:
 
 def compute() -> None:
     """Run schedules of the simulator, scheduled as workers are: the same code as theirs, and nothing to wait for."""
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    processor.spare()
     plans = [make_plan(seed) for seed in range(60)]
     while True:
         for plan in plans:

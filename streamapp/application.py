@@ -2,13 +2,11 @@
 
 import asyncio
 import faulthandler
-import gc
 import logging
-import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 
+from streamapp import processor
 from streamapp.agents import (
     control,
     follower,
@@ -62,8 +60,6 @@ from streamapp.wire.registry import Registry
 
 log = logging.getLogger(__name__)
 
-GC_THRESHOLDS = (10_000, 20, 50)
-"""Many short-lived objects stand between a record and its acknowledgement; most collections find nothing."""
 FOLDS_LIMIT = 2000
 """Folds under way above which commands are held: each waits for two acknowledgements by Kafka."""
 INTAKE_BYTES = 8 * 2**20
@@ -107,22 +103,12 @@ def worker_app() -> DurableApp:
         settings = load_settings()
         clock = SystemClock()
         faulthandler.enable(vitals.STDERR)
-        _spare_the_processor()
+        processor.spare()
         check_log_in(settings)
         return create_app(settings, connect(settings, clock), clock)
     except ConfigError as error:
         sys.stderr.write(f"streamapp: {error}\n")
         raise SystemExit(exits.CONFIG) from None
-
-
-def _spare_the_processor() -> None:
-    """What makes a command cheaper, and costs nothing that a user would notice (docs/benchmarks/speed.md)."""
-    gc.set_threshold(*GC_THRESHOLDS)
-    if sys.platform == "linux":
-        with suppress(OSError):  # a sandbox may forbid it, or not have it
-            if os.sched_getscheduler(0) == os.SCHED_OTHER:
-                # Workers that share processors don't interrupt each other at each message: each does more at a time.
-                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def create_app(settings: Settings, airflow: AirflowPort, clock: Clock) -> DurableApp:
