@@ -35,6 +35,7 @@ from tests.support.airflow_api import AirflowApi
 from tests.support.eventually import eventually
 from tests.support.installation import Draft, Installation, command, place_of
 from tests.support.stack import Kafka
+from tests.support.topics_reader import LATEST
 from tests.support.worker import Worker
 
 PARTITIONS = 8
@@ -112,14 +113,14 @@ def compute() -> None:
 
 
 class Ends:
-    """How many records a topic has."""
+    """How many records a topic has, in one request: many disturb broker and workers at their work."""
 
     def __init__(self, kafka: Kafka, topic: str) -> None:
         self._consumer = Consumer({**kafka.client, "group.id": "nobody"})
-        self._partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        self._ends = [TopicPartition(topic, number, LATEST) for number in range(PARTITIONS)]
 
     def __call__(self) -> int:
-        return sum(self._consumer.get_watermark_offsets(one, timeout=20)[1] for one in self._partitions)
+        return sum(end.offset for end in self._consumer.offsets_for_times(self._ends, timeout=20))
 
     def close(self) -> None:
         self._consumer.close()
@@ -225,7 +226,7 @@ def run(
         sent = due
         time.sleep(SLICE_SECONDS)
     wanted = already + OUTCOMES * commands
-    eventually(lambda: check_there(results, wanted), seconds=600, every_seconds=0.1)
+    eventually(lambda: check_there(results, wanted), seconds=600, every_seconds=0.2)
     assert results() == wanted, f"more outcomes than expected: {results()}"
 
 
