@@ -75,6 +75,7 @@ def new_app(settings: Settings, clock: Clock, **overrides: Any) -> DurableApp:
         worker_redirect_stdouts=False,
         **overrides,
     )
+    app.clock = clock
     app.commands_topic = settings.commands_topic
     app.written_topics = tuple(topic.name for topic in topics.expected(settings) if topic.role != "commands")
     app.gaps, app.restoring, app.intake = Gaps(), Gaps(), Intake()

@@ -15,7 +15,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streamapp.kafka import headers
+from streamapp.kafka import headers, metadata
 from streamapp.kafka.one_loop import OneLoopThread
 from streamapp.kafka.recreated import Originals, went_back
 
@@ -36,6 +36,7 @@ class FetchThread(OneLoopThread):
         consumer._fetch_max_wait_ms = RESTORING_FETCH_MAX_WAIT_MS  # noqa: SLF001
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - a command of an aborted transaction never was
         self.app.originals.bind(consumer)
+        metadata.pace(consumer._client, self.app.clock)  # noqa: SLF001
         return consumer
 
     def topic_partitions(self, topic: str) -> int | None:

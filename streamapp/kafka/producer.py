@@ -14,6 +14,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, ProducerClosed
 from faust.transport.drivers import aiokafka as driver
 
+from streamapp.kafka import metadata
 from streamapp.wire.headers import Headers
 
 Acknowledgement = asyncio.Future[Any]
@@ -33,6 +34,7 @@ class StrictProducer(driver.Producer):  # type: ignore[misc]
         """Get to know the topics that are written to, and keep knowing them: no record waits for that."""
         await super().on_start()
         client = self._producer.client
+        metadata.pace(client, self.app.clock)
         client.set_topics(self.app.written_topics)
         bound_requests(self._producer._message_accumulator)  # noqa: SLF001
         self._partitions: dict[str, Sequence[int]] = {

@@ -8,6 +8,7 @@ import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streamapp.clock import Clock
 from streamapp.core.errors import ConfigError, Unsafe
 from streamapp.kafka import delivery, exits
 from streamapp.kafka.delivery import DirectConsumer
@@ -52,6 +53,7 @@ class Transport(driver.Transport):  # type: ignore[misc]
 class DurableApp(faust.App):  # type: ignore[misc]
     """A Faust app that keeps its word at rebalances, crashes and freezes."""
 
+    clock: Clock
     commands_topic: str
     """What is fetched last, and what can be held."""
     producer: LeasedProducer

@@ -576,6 +576,37 @@ def test_an_outage_of_the_broker_loses_nothing(install: Install, own_kafka: Kafk
     assert {ending["status"] for ending in endings.values()} == {"succeeded"}
 
 
+def questions(installation: Installation, own_kafka: Kafka, *sabotage: str) -> int:
+    """How often a worker asks who leads partitions, in the first two seconds in which no broker answers."""
+    worker = installation.worker("one", "leaderless", *sabotage)
+    worker.start()
+    sent = installation.send(*commands(60, seconds=0.1))
+    eventually(lambda: _some_run(installation, sent))
+    own_kafka.kill()
+    try:
+        return eventually(lambda: _asked(worker, seconds=2))
+    finally:
+        worker.kill()
+        own_kafka.start()
+
+
+def _asked(worker: Worker, seconds: float) -> int:
+    said = [line for line in worker.log.splitlines() if "Unable to update metadata" in line]
+    times = [datetime.fromisoformat(line.split()[0]) for line in said]
+    assert times, "it has not asked yet"
+    until = times[0] + timedelta(seconds=seconds)
+    assert times[-1] > until, "it is not over yet"
+    return sum(at <= until for at in times)
+
+
+def test_a_worker_does_not_ask_again_and_again_who_leads(install: Install, own_kafka: Kafka) -> None:
+    assert questions(install(kafka=own_kafka), own_kafka) <= 2 * 2 * 10 + 2  # two clients, ten times a second each
+
+
+def test_without_a_pause_it_would(install: Install, own_kafka: Kafka) -> None:
+    assert questions(install(kafka=own_kafka), own_kafka, "without_pace") > 200
+
+
 def test_without_a_grace_it_would_wait_for_the_broker(install: Install, own_kafka: Kafka) -> None:
     installation = install(kafka=own_kafka)
     worker = installation.worker("one", "rare_commits", "without_exit")

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.consumer import fetcher
 from aiokafka.producer import sender
 from faust.assignor.partition_assignor import PartitionAssignor
@@ -35,6 +36,7 @@ from streamapp.kafka import (
     gaps,
     group,
     lease,
+    metadata,
     one_loop,
     recovery,
     recreated,
@@ -47,6 +49,25 @@ from streamapp.observe import health
 from streamapp.wire.outcomes import OutcomeCodec
 
 # Faults
+
+
+def leaderless() -> None:
+    """While no broker answers, partitions have no leader: so says a broker of itself that shuts down."""
+    stock = {name: getattr(ClusterMetadata, name) for name in ("failed_update", "update_metadata")}
+
+    def failed(self: Any, exception: Any) -> Any:
+        self.leaderless = True
+        return stock["failed_update"](self, exception)
+
+    def told(self: Any, answer: Any) -> Any:
+        self.leaderless = False
+        return stock["update_metadata"](self, answer)
+
+    leader = ClusterMetadata.leader_for_partition
+    ClusterMetadata.failed_update, ClusterMetadata.update_metadata = failed, told
+    ClusterMetadata.leader_for_partition = lambda self, tp: (
+        -1 if getattr(self, "leaderless", False) else leader(self, tp)
+    )
 
 
 def slow_changelog() -> None:
@@ -487,6 +508,11 @@ def without_one_loop() -> None:
 def without_group() -> None:
     """Nobody is told that the group does not take the worker in."""
     group.leave_when_refused = lambda *_: None
+
+
+def without_pace() -> None:
+    """Who leads a partition is asked for as soon as it was answered, or not."""
+    metadata.pace = lambda *_: None
 
 
 def without_exit() -> None:

@@ -37,6 +37,9 @@ class Client:
     async def _wait_on_metadata(self, topic):
         return {2, 0, 1}
 
+    async def _metadata_update(self, cluster, topics):
+        pass
+
 
 @pytest.fixture
 async def batches():
@@ -50,7 +53,7 @@ async def producer(batches, monkeypatch):
 
     monkeypatch.setattr(driver.Producer, "on_start", started)
     producer = object.__new__(StrictProducer)
-    producer.app = SimpleNamespace(written_topics=(TOPIC,))
+    producer.app = SimpleNamespace(written_topics=(TOPIC,), clock=SystemClock())
     producer._producer = SimpleNamespace(
         client=Client(), _message_accumulator=batches, _partitioner=lambda key, all_, available: all_[len(key)]
     )
