@@ -334,11 +334,15 @@ def unknown_results() -> None:
 
 
 def late_ends() -> None:
-    """Kafka takes its time to tell where changelogs end, so that a restoration lasts."""
+    """From its second rebalance on, a worker is told where changelogs end only once its partitions are taken away."""
     stock = seek.SeekThread._highwaters
+    generations: list[int] = []
 
     async def tell_late(self: Any, partitions: Any) -> Any:
-        await asyncio.sleep(9)
+        generation = self.app.consumer_generation_id
+        generations.append(generation)
+        while generation != generations[0] and not self.app.consumer.given_up:
+            await asyncio.sleep(0.05)
         return await stock(self, partitions)
 
     seek.SeekThread._highwaters = tell_late
