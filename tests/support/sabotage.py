@@ -335,16 +335,24 @@ def unknown_results() -> None:
 
 def late_ends() -> None:
     """From its second rebalance on, a worker is told where changelogs end only once its partitions are taken away."""
-    stock = seek.SeekThread._highwaters
+    stock, give_up = seek.SeekThread._highwaters, transport.DurableApp.give_up_partitions
+    taken_away = asyncio.Event()
     generations: list[int] = []
 
     async def tell_late(self: Any, partitions: Any) -> Any:
         generation = self.app.consumer_generation_id
-        generations.append(generation)
-        while generation != generations[0] and not self.app.consumer.given_up:
-            await asyncio.sleep(0.05)
+        if generation not in generations:
+            generations.append(generation)
+            taken_away.clear()
+        if generation != generations[0]:
+            await taken_away.wait()
         return await stock(self, partitions)
 
+    async def give_up_loudly(self: Any, why: str) -> None:
+        taken_away.set()
+        await give_up(self, why)
+
+    transport.DurableApp.give_up_partitions = give_up_loudly
     seek.SeekThread._highwaters = tell_late
 
 
