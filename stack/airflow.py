@@ -101,8 +101,8 @@ class AirflowApi(_Airflow):
     arguments: ClassVar[tuple[str, ...]] = ("api-server",)
 
     def waiting_for(self) -> str | None:
-        """Ask for its health."""
-        return self.health("metadatabase")
+        """Ask for its health, and first for what tasks use: Airflow answers nobody else while it builds that."""
+        return http_problem(f"{self.config.airflow_url}/execution/health") or self.health("metadatabase")
 
 
 class AirflowScheduler(_Airflow):

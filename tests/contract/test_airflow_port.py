@@ -26,8 +26,6 @@ from streamapp.core.model import Reason
 from streamapp.core.run_id import MAX_LENGTH, run_id
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.timeout(180)  # the first test waits for the real Airflow's start
-
 MOMENT = timedelta(minutes=1)
 
 

@@ -16,8 +16,6 @@ from streamapp.dispatch.reconcile import Reconciler
 from streamapp.dispatch.trigger import Trigger
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.timeout(180)  # the first test waits for the real Airflow's start
-
 
 class Desk:
     """One worker's dealings with Airflow, without Kafka."""

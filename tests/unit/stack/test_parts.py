@@ -5,8 +5,10 @@ import smtplib
 import socket
 import subprocess
 import sys
+import threading
 import time
 from email.message import EmailMessage
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -134,3 +136,24 @@ def test_passwords_that_programs_read_from_files_are_their_owners_alone(
     AirflowApi(config).prepare()
     modes.append((tmp_path / "airflow" / "passwords.json").stat().st_mode & 0o777)
     assert modes == [0o600, 0o600]
+
+
+def test_airflow_is_not_ready_before_what_tasks_use_is() -> None:
+    status = {"/execution/health": 503, "/api/v2/monitor/health": 200}
+
+    class Half(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status[self.path])
+            self.end_headers()
+            self.wfile.write(b'{"metadatabase": {"status": "healthy"}}')
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer((HOST, 0), Half) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        part = AirflowApi(Config(airflow_port=server.server_port))
+        assert part.waiting_for() == f"http://{HOST}:{server.server_port}/execution/health answers 503"
+        status["/execution/health"] = 200
+        assert part.waiting_for() is None
+        server.shutdown()
