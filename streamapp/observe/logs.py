@@ -6,6 +6,7 @@ them in `extra`.
 
 import json
 import logging
+import math
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -38,11 +39,39 @@ class LineFormatter(logging.Formatter):
         return line
 
 
+class Sparing(logging.Filter):
+    """Lets a line that comes again and again through every 10 s, with how often it came meanwhile."""
+
+    _PAUSE_SECONDS = 10.0
+    _FORGOTTEN_SECONDS = 60.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is to be written."""
+        line, now = (record.name, record.getMessage()), record.created
+        at, left_out = self._told.get(line, (-math.inf, 0))
+        if 0 <= now - at < self._PAUSE_SECONDS:
+            self._told[line] = (at, left_out + 1)
+            return False
+        if left_out:
+            record.msg, record.args = f"{line[1]} (and {left_out} times more since it was last written)", ()
+        kept = {old: (at, count) for old, (at, count) in self._told.items() if now - at < self._FORGOTTEN_SECONDS}
+        self._told = {**kept, line: (now, 0)}
+        return True
+
+
+_CLIENT = ("aiokafka", "aiokafka.producer.sender", "aiokafka.consumer.fetcher", "aiokafka.consumer.group_coordinator")
+"""The parts of Kafka's client that complain at each attempt: some ninety lines a second while no broker answers."""
+
 CONFIG: dict[str, Any] = {
     "version": 1,
     "merge": True,
     "formatters": {name: {"()": LineFormatter} for name in ("default", "colored")},
-    "loggers": {"httpx": {"level": "WARNING"}},
+    "filters": {"sparing": {"()": Sparing}},
+    "loggers": {"httpx": {"level": "WARNING"}} | {name: {"filters": ["sparing"]} for name in _CLIENT},
 }
 """For Faust's setting `logging_config`. Requests to Airflow are told by who makes them, not by the HTTP client."""
 

@@ -591,7 +591,7 @@ def questions(installation: Installation, own_kafka: Kafka, *sabotage: str) -> i
 
 
 def _asked(worker: Worker, seconds: float) -> int:
-    said = [line for line in worker.log.splitlines() if "Unable to update metadata" in line]
+    said = [line for line in worker.log.splitlines() if "nobody told who leads" in line]
     times = [datetime.fromisoformat(line.split()[0]) for line in said]
     assert times, "it has not asked yet"
     until = times[0] + timedelta(seconds=seconds)

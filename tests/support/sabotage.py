@@ -57,6 +57,7 @@ def leaderless() -> None:
 
     def failed(self: Any, exception: Any) -> Any:
         self.leaderless = True
+        logging.getLogger("sabotage").error("nobody told who leads")
         return stock["failed_update"](self, exception)
 
     def told(self: Any, answer: Any) -> Any:

@@ -1,10 +1,12 @@
 import logging
 import logging.config
+import time
+from contextlib import contextmanager
 
 import pytest
 from mode.utils.logging import setup_logging
 
-from streamapp.observe.logs import CONFIG, LineFormatter
+from streamapp.observe.logs import CONFIG, LineFormatter, Sparing
 
 
 def line(message="run created", *args, name="streamapp.dispatch.trigger", exc_info=None, **extra):
@@ -48,16 +50,55 @@ def test_an_error_has_its_traceback():
     assert text.splitlines()[-1] == "ValueError: boom"
 
 
-def test_fausts_worker_takes_the_configuration(capsys):
+@contextmanager
+def logging_of_a_worker():
+    """It writes to the stream that is stderr now."""
     root, level = logging.root.handlers[:], logging.root.level
+    setup_logging(loglevel="INFO", logging_config=dict(CONFIG))
     try:
-        setup_logging(loglevel="INFO", logging_config=dict(CONFIG))
-        logging.getLogger("streamapp.test").info("hello", extra={"action": "greeted"})
-        logging.getLogger("httpx").info("HTTP Request: POST")
+        yield
     finally:
         logging.root.handlers[:] = root
         logging.root.setLevel(level)
         logging.getLogger("httpx").setLevel(logging.NOTSET)
+        for name in CONFIG["loggers"]:
+            logging.getLogger(name).filters.clear()
+
+
+def test_fausts_worker_takes_the_configuration(capsys):
+    with logging_of_a_worker():
+        logging.getLogger("streamapp.test").info("hello", extra={"action": "greeted"})
+        logging.getLogger("httpx").info("HTTP Request: POST")
     out = "".join(capsys.readouterr())
     assert "INFO streamapp.test: hello action=greeted" in out
     assert "HTTP Request" not in out
+
+
+def test_what_kafkas_client_says_again_and_again_is_written_now_and_then(capsys, monkeypatch):
+    at = 1000.0
+    monkeypatch.setattr(time, "time", lambda: at)
+    client, own = logging.getLogger("aiokafka.consumer.fetcher"), logging.getLogger("streamapp.test")
+    with logging_of_a_worker():
+        for _ in range(100):  # for 25 s
+            client.error("Failed fetch messages from %s", 1)
+            own.error("mine")
+            at += 0.25
+        client.error("Failed fetch messages from %s", 2)
+    lines = "".join(capsys.readouterr()).splitlines()
+    said = [line.split("fetcher: ")[1] for line in lines if "fetcher" in line]
+    again = "Failed fetch messages from 1 (and 39 times more since it was last written)"
+    assert said == ["Failed fetch messages from 1", again, again, "Failed fetch messages from 2"]
+    assert sum("mine" in line for line in lines) == 100
+
+
+def test_lines_that_are_not_said_again_are_forgotten():
+    sparing = Sparing()
+    for second in range(1000):
+        assert sparing.filter(logging.makeLogRecord({"name": "aiokafka", "msg": f"{second}", "created": second}))
+    assert len(sparing._told) <= 61
+
+
+def test_a_clock_that_is_set_back_hides_nothing():
+    sparing = Sparing()
+    for at in (1000.0, 10.0):
+        assert sparing.filter(logging.makeLogRecord({"name": "aiokafka", "msg": "gone", "created": at}))
