@@ -1,6 +1,5 @@
 import logging
 import logging.config
-import time
 from contextlib import contextmanager
 
 import pytest
@@ -74,20 +73,20 @@ def test_fausts_worker_takes_the_configuration(capsys):
     assert "HTTP Request" not in out
 
 
-def test_what_kafkas_client_says_again_and_again_is_written_now_and_then(capsys, monkeypatch):
-    at = 1000.0
-    monkeypatch.setattr(time, "time", lambda: at)
-    client, own = logging.getLogger("aiokafka.consumer.fetcher"), logging.getLogger("streamapp.test")
+def test_what_kafkas_client_says_again_and_again_is_written_now_and_then(capsys):
+    def say(name, message, at):
+        record = {"name": name, "levelno": logging.ERROR, "levelname": "ERROR", "msg": message, "created": at}
+        logging.getLogger(name).handle(logging.makeLogRecord(record))
+
     with logging_of_a_worker():
-        for _ in range(100):  # for 25 s
-            client.error("Failed fetch messages from %s", 1)
-            own.error("mine")
-            at += 0.25
-        client.error("Failed fetch messages from %s", 2)
+        for quarter in range(100):
+            say("aiokafka.consumer.fetcher", "node 1 is away", 1000 + quarter / 4)
+            say("streamapp.test", "mine", 1000 + quarter / 4)
+        say("aiokafka.consumer.fetcher", "node 2 is away", 1025)
     lines = "".join(capsys.readouterr()).splitlines()
     said = [line.split("fetcher: ")[1] for line in lines if "fetcher" in line]
-    again = "Failed fetch messages from 1 (and 39 times more since it was last written)"
-    assert said == ["Failed fetch messages from 1", again, again, "Failed fetch messages from 2"]
+    again = "node 1 is away (and 39 times more since it was last written)"
+    assert said == ["node 1 is away", again, again, "node 2 is away"]
     assert sum("mine" in line for line in lines) == 100
 
 
