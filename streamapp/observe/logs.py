@@ -1,4 +1,4 @@
-"""How log lines look: reads records of the standard logging, writes their text.
+"""How log lines look, and which are left out: reads records of the standard logging, writes their text.
 
 One line for each event: when, how grave, who, what happened, then `action=…` and the ids it is about, as the code gives
 them in `extra`.
