@@ -81,7 +81,7 @@ def test_what_kafkas_client_says_again_and_again_is_written_now_and_then(capsys)
     with logging_of_a_worker():
         for quarter in range(100):
             say("aiokafka.consumer.fetcher", "node 1 is away", 1000 + quarter / 4)
-            say("streamapp.test", "mine", 1000 + quarter / 4)
+            say("faust.test", "mine", 1000 + quarter / 4)
         say("aiokafka.consumer.fetcher", "node 2 is away", 1025)
     lines = "".join(capsys.readouterr()).splitlines()
     said = [line.split("fetcher: ")[1] for line in lines if "fetcher" in line]
