@@ -75,6 +75,9 @@ class World:
         self.let_go: defaultdict[int, set[int]] = defaultdict(set)
         """For each partition, the offsets whose entries stand in no queue, says the changelog: their keys go on."""
         self.told: dict[Source, list[Outcome]] = defaultdict(list)
+        self._ended: set[Source] = set()
+        self._said_blocked: dict[Source, None] = {}
+        """What was told to be blocked, in this order; it may have gone on since."""
         self.instructed: list[tuple[Instruction, int]] = []
         """What operators asked for, each with its partition."""
         self._redriven = 0
@@ -137,6 +140,10 @@ class World:
             return
         if isinstance(record, Outcome):
             self.told[record.source].append(record)
+            if record.status.terminal:
+                self._ended.add(record.source)
+            if record.status is Status.BLOCKED:
+                self._said_blocked[record.source] = None
         if owner is not None and owner.alive:
             owner.more(tp)
 
@@ -274,9 +281,9 @@ class World:
 
     def unended(self) -> list[Source]:
         """Commands without an ending that nothing excuses: a blocked one holds its key."""
-        waiting = [one for one in self.sent if not any(told.status.terminal for told in self.told.get(one, ()))]
+        waiting = [one for one in self.sent if one not in self._ended]
         queues = {self._queue(source) for source in waiting}
-        entries = map(self._entry, (source for source in self.sent if self._queue(source) in queues))
+        entries = map(self._entry, (source for source in self._said_blocked if self._queue(source) in queues))
         blocked = [one for one in entries if one is not None and one.status is Status.BLOCKED]
         holding = {one.source: self._in_queue(one.source, one.attempt - one.refused) for one in blocked}
         return [
