@@ -1,11 +1,13 @@
 """Measures how fast commands go through everything but Airflow. Reads: a broker of its own. Writes: stdout.
 
-    python -m benchmarks.speed [--commands 10000] [--workers 1 2 4] [--repeats 3] [--rate 50] [--busy 4] [--pad 200000]
+    python -m benchmarks.speed [--commands 10000] [--workers 1 2 4] [--repeats 3] [--apart | --busy 4] [--rate 50]
+                               [--pad 200000]
 
 Real Kafka, real workers; their Airflow answers at once, in their own process (benchmarks/instant_worker.py). Commands
 of many keys and DAGs are sent in one burst, or at a rate for each worker, and go all the way: taken in, started, seen
 to have ended. Broker and workers share the processors of this machine: CPU for a command tells more than commands a
-second. With `--busy 4` there are always four busy processes: beside fewer workers others compute, without Kafka, so
+second. With `--apart` the workers share one processor, and broker and benchmark another one, however many workers there
+are. With `--busy 4` there are always four busy processes: beside fewer workers others compute, without Kafka, so
 that one worker has to share processors as four have to.
 """
 
@@ -48,6 +50,8 @@ OUTCOMES = 4
 """Of a whole command: accepted, triggered, run_ended, succeeded."""
 SLICE_SECONDS = 0.01
 """At a rate, so often the commands are sent that are due."""
+BROKERS, WORKERS = [0], [1]
+"""The processors of each, where they are apart."""
 SETTLED_SECONDS = 5.0
 """After the first commands: what a take-over brings with it, such as a walk through the rows of each partition."""
 MIB = 2**20
@@ -81,13 +85,13 @@ class Yardstick:
 
 def hold_yardstick() -> None:
     """Do the same piece of work again and again, a twentieth of the time, until stdin ends; print its usual cost."""
-    took = []
-    while not select.select([sys.stdin], [], [], 0.2)[0]:
+    took = [0.01]
+    while not select.select([sys.stdin], [], [], 19 * took[-1])[0]:
         began = time.process_time()
         rows = {str(number): [number, {"row": number}] for number in range(8000)}
         json.loads(json.dumps(rows))
-        took.append(1000 * (time.process_time() - began))
-    print(statistics.median(took))
+        took.append(time.process_time() - began)
+    print(1000 * statistics.median(took))
 
 
 @contextmanager
@@ -133,9 +137,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rate", type=float, help="commands a second for each worker, not one burst")
-    parser.add_argument("--busy", type=int, default=0, help="busy processes in all, beside the broker")
+    shared = parser.add_mutually_exclusive_group()
+    shared.add_argument("--apart", action="store_true", help="one processor for the broker, one for all workers")
+    shared.add_argument("--busy", type=int, default=0, help="busy processes in all, beside the broker")
     parser.add_argument("--pad", type=int, default=0, help="bytes that make each command larger")
     arguments = parser.parse_args()
+    if arguments.apart:
+        psutil.Process().cpu_affinity(BROKERS)  # whatever is started from here on inherits it
     found: dict[int, list[dict[str, float]]] = {count: [] for count in arguments.workers}
     with tempfile.TemporaryDirectory() as folder, Kafka(Path(folder, "kafka")) as kafka:
         for repeat in range(arguments.repeats):
@@ -167,6 +175,8 @@ def measure(name: str, folder: Path, kafka: Kafka, count: int, arguments: argpar
         for worker in workers:
             stack.callback(worker.kill)
             worker.start(wait=False)
+            if arguments.apart:
+                psutil.Process(worker.pid).cpu_affinity(WORKERS)
         for worker in workers:
             worker.wait_ready()
         run(site, results, "warm", commands // 10, already=0)
