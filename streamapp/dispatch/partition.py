@@ -56,6 +56,8 @@ class Partition:
         """Only of queues that were seen empty, or with one entry: in a restored one, more may stand behind."""
         self._found: tuple[bytes, int, Entry | None] | None = None
         """The last answer of `next_after`, which a fold asks for twice; until a queue changes."""
+        self._parsed: tuple[bytes, Row] | None = None
+        """The last row that was read from the database, which is mostly read twice in a row; no row ever changes."""
         self._received: range = range(0)
         """Offsets of commands that were folded here, the first time or again: none of them has left a row behind."""
 
@@ -122,7 +124,11 @@ class Partition:
 
     def _stored(self, key: RowKey) -> Row | None:
         value = self._ledger.get(self.number, self._codec.row_key(key))
-        return None if value is None else self._codec.parse_row(value)
+        if value is None:
+            return None
+        if self._parsed is None or self._parsed[0] != value:
+            self._parsed = value, self._codec.parse_row(value)
+        return self._parsed[1]
 
     def rows(self, start: RowKey | bytes) -> Generator[tuple[RowKey, Row], None, None]:
         """All rows from a key on, in the order of their bytes."""

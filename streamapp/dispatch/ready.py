@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum, auto
+from enum import IntEnum, auto
 from itertools import islice, takewhile
 
 from sortedcontainers import SortedDict
@@ -31,7 +31,7 @@ AT_ONCE = 100
 have to go on."""
 
 
-class Phase(Enum):
+class Phase(IntEnum):
     """What the index knows of an entry."""
 
     QUEUED = auto()
@@ -52,6 +52,9 @@ class Phase(Enum):
 
 STARTING = frozenset({Phase.QUEUED, Phase.BUSY, Phase.REPORTED, Phase.BACKING_OFF})
 """What counts against the bound: all that is neither running nor put off by its producer or its policy."""
+
+OUTSTANDING = frozenset({Phase.BUSY, Phase.REPORTED, Phase.RUNNING})
+"""What counts against the cap of a DAG."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,7 +372,7 @@ class Ready:
         self._phases[note.phase] += by
         if note.phase is Phase.BACKING_OFF:
             _add_to(self._tried, note.dag_id, by)
-        elif note.phase in {Phase.BUSY, Phase.REPORTED, Phase.RUNNING}:
+        elif note.phase in OUTSTANDING:
             _add_to(self._outstanding, note.dag_id, by)
             if by < 0:
                 self._turns.look_again(note.dag_id)
