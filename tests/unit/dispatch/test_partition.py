@@ -68,6 +68,17 @@ def test_rows_are_seen_at_once_and_stored_once_safe(part):
     assert len(part._overlay) == 0
 
 
+def test_a_row_that_is_read_twice_in_a_row_is_parsed_once_and_a_newer_one_is_seen(part):
+    part.put(entry(0), entry(1))
+    assert part.entry(b"k", 0) is part.entry(b"k", 0)
+    assert part.entry(b"k", 1) == entry(1)
+    newer = entry(1, detail="newer")
+    part.put(newer)
+    assert part.entry(b"k", 1) == newer
+    part.delete(Queued(b"k", 1))
+    assert part.entry(b"k", 1) is None
+
+
 def test_a_removal_on_its_way_hides_the_stored_row(part):
     part.put(entry(0))
     pending = part.begin(Delete(Queued(b"k", 0)))
