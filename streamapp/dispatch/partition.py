@@ -57,7 +57,7 @@ class Partition:
         self._found: tuple[bytes, int, Entry | None] | None = None
         """The last answer of `next_after`, which a fold asks for twice; until a queue changes."""
         self._parsed: tuple[bytes, Row] | None = None
-        """The last row that was read from the database, which is mostly read twice in a row; no row ever changes."""
+        """The last value that the database gave, and its row, which never changes: a fifth are read again at once."""
         self._received: range = range(0)
         """Offsets of commands that were folded here, the first time or again: none of them has left a row behind."""
 

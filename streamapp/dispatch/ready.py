@@ -32,7 +32,7 @@ have to go on."""
 
 
 class Phase(IntEnum):
-    """What the index knows of an entry."""
+    """What the index knows of an entry. Numbers: phases are counted at every event, and theirs is a fast hash."""
 
     QUEUED = auto()
     """May run as soon as there is a permit and room for its DAG."""
