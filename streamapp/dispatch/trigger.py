@@ -228,7 +228,7 @@ class _Try:
             return self._triggered(run, adopted=True)
         if run is None and self._doubt > timedelta():
             return Postponed(self._doubt, "a request without an answer may still create the run")
-        return self._ended(RunState.NOT_CREATED)
+        return self._deleted() if run is None and self._memory.existed else self._ended(RunState.NOT_CREATED)
 
     @property
     def _doubt(self) -> timedelta:
@@ -261,9 +261,12 @@ class _Try:
             self._memory.existed = False
             return self._found(run)
         if self._memory.existed:
-            return self._ended(RunState.DELETED, Reason.RUN_DELETED, "the run was deleted before it could be followed")
+            return self._deleted()
         self._memory.existed = existed
         return self._postponed(why)
+
+    def _deleted(self) -> Outcome:
+        return self._ended(RunState.DELETED, Reason.RUN_DELETED, "the run was deleted before it could be followed")
 
     def _found(self, run: DagRun) -> Outcome:
         theirs = run.conf.get("_command")

@@ -338,6 +338,13 @@ async def test_settling_leaves_a_strangers_run_alone(trigger, airflow, ending):
     assert (await trigger.run(ending)).result is RunState.NOT_CREATED
 
 
+async def test_settling_knows_that_the_run_was_there(trigger, airflow, entry, ending):
+    """Airflow said so; somebody has deleted it since. An ending that does not count it would say that it never ran."""
+    airflow.answers = [Exists()]
+    assert isinstance(await trigger.run(entry), Postponed)
+    assert (await trigger.run(ending)).result is RunState.DELETED
+
+
 async def test_settling_waits_for_airflow(trigger, airflow, ending):
     airflow.down = "no connection"
     assert await trigger.run(ending) == Postponed(SECOND, "no connection")
