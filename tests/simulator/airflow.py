@@ -28,7 +28,7 @@ from streamapp.airflow.port import (
     always,
 )
 from streamapp.core.model import Reason
-from tests.simulator.plan import READ_FAULTS, TRIGGER_FAULTS
+from tests.simulator.plan import DELETED_AT_409, READ_FAULTS, TRIGGER_FAULTS
 from tests.simulator.scheduler import Future
 from tests.support.history import Run
 from tests.support.manual_clock import START
@@ -118,8 +118,8 @@ class Airflow:
             world.counts["conflicts"] += 1
             if (
                 answered
-                and world.chance("deleted_at_409")
-                and self._delete(self.runs[dag_id, run_id], count="deleted_at_409")
+                and DELETED_AT_409 in world.plan.rates
+                and self._delete(self.runs[dag_id, run_id], count=DELETED_AT_409)
             ):
                 self.unknown_deletions[run_id] = by
             return Exists()
@@ -232,12 +232,13 @@ class Airflow:
             self._world.after(500, None, partial(self._delete_once_known, run, tries - 1))
 
     def _delete(self, run: SimRun, count: str) -> bool:
-        if self.runs.get((run.dag_id, run.run_id)) is not run or run.state.ended or self.under_way[run.run_id]:
+        if self.runs.get((run.dag_id, run.run_id)) is not run or self.under_way[run.run_id]:
             return False  # a request that is still on its way would make it again
-        if count == "deleted_at_409" and (run.run_id in self._world.known_runs or self._world.shared_id(run.run_id)):
+        known = run.run_id in self._world.known_runs or self._world.shared_id(run.run_id)
+        if known if count == DELETED_AT_409 else run.state.ended:
             return False
         del self.runs[run.dag_id, run.run_id]
-        run.ended_at = self.now()
+        run.ended_at = run.ended_at or self.now()
         run.started_at = run.started_at or run.ended_at
         run.state = DagRunState.FAILED
         self.gone.append(run)

@@ -52,6 +52,12 @@ class Group:
         self._seen[worker] = self._world.now
         return self._joining_since is None or worker in self._joined
 
+    @property
+    def settled(self) -> bool:
+        """Whether each partition is with its owner."""
+        owners = self.owners.items()
+        return len(owners) == self._partitions and all(one.alive and n in one.assignment for n, one in owners)
+
     def is_member(self, worker: "Worker", generation: int | None = None) -> bool:
         """Whether it is one, and of the present generation."""
         return worker in self._seen and generation in {None, self.generation}

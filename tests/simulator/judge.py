@@ -21,10 +21,9 @@ from streamapp.core.model import (
     Status,
 )
 from streamapp.core.run_id import run_id
-from streamapp.wire import rows
 from tests.simulator.airflow import SimRun
 from tests.simulator.broker import CHANGELOG, DEAD_LETTERS
-from tests.simulator.surroundings import APP
+from tests.simulator.surroundings import APP, CODEC
 from tests.support.history import Sent, violations
 
 if TYPE_CHECKING:
@@ -148,7 +147,7 @@ def _unheard_of(world: "World", run: SimRun) -> bool:
     mark = run.conf["_command"]
     told = world.told.get(Source(mark["topic"], mark["partition"], mark["offset"]), [])
     return run.run_id in world.airflow.unknown_deletions and run in world.airflow.gone and not any(
-        one.status.terminal and one.attempt for one in told
+        one.status.terminal and (one.round, one.attempt) >= (mark["round"], mark["attempt"]) for one in told
     )  # fmt: skip
 
 
@@ -181,7 +180,7 @@ def _form(number: int, table: dict[bytes, bytes], *, prunes: bool) -> Iterator[s
     holders: dict[str, Holder] = {}
     entries: dict[int, Entry] = {}
     for raw, value in table.items():
-        key, row = rows.parse_key(raw), rows.parse_row(value)
+        key, row = CODEC.parse_key(raw), CODEC.parse_row(value)
         if isinstance(key, Identity):
             assert isinstance(row, Holder)
             holders[key.id] = row

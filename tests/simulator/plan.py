@@ -30,12 +30,14 @@ TRIGGER_FAULTS = {"slow_post": 0.1, "lost_answer": 0.15, "lost_request": 0.1, "l
 """For each POST."""
 READ_FAULTS = {"failed_read": 0.1, "slow_read": 0.1}
 """For each other request."""
-RUN_FAULTS = {"late_commit": 0.3, "deleted_at_409": 1.0}
+RUN_FAULTS = {"late_commit": 0.3}
 HINT_FAULTS = {"hint": 0.8, "false_hint": 0.3, "late_hint": 0.3, "doubled_hint": 0.3}
 """For each end of a run, or, with a false one, each start; all workers are told."""
 PAUSED, BROKEN = "dag_paused", "dag_broken"
 ADDED = "busy_operators", "wrong_partition", "clock_step", "retried_refusal", "short_memory"
 """Drawn after all others."""
+DELETED_AT_409 = "deleted_at_409"
+"""A person deletes the run that a second request is told of, before the table knows it."""
 SLOW_LOGIN = "slow_login"
 """For some POSTs: what has to come before them takes long."""
 WORLD_FAULTS = (
@@ -60,8 +62,8 @@ WORLD_FAULTS = (
 """On or off for a whole schedule. `slow_kafka`: many folds are under way at a time. `wrong_partition`: where an
 instruction has nothing to do. `clock_step`: a worker's clock is set. `short_memory`: some routes have
 `dedupe_for`."""
-ALL_FAULTS = (*WORKER_FAULTS, *KAFKA_FAULTS, *TRIGGER_FAULTS, SLOW_LOGIN, *READ_FAULTS, *RUN_FAULTS, *HINT_FAULTS,
-              *WORLD_FAULTS)  # fmt: skip
+ALL_FAULTS = (*WORKER_FAULTS, *KAFKA_FAULTS, *TRIGGER_FAULTS, DELETED_AT_409, SLOW_LOGIN, *READ_FAULTS, *RUN_FAULTS,
+              *HINT_FAULTS, *WORLD_FAULTS)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,8 @@ def make_plan(seed: int) -> Plan:
         plan = replace(plan, rates=plan.rates | {BROKEN: 1.0})
     if more.random() < share:
         plan = replace(plan, rates=plan.rates | {SLOW_LOGIN: 0.1})
+    if plan.rates.keys() & {"lost_answer", "late_post", "error_after"} and more.random() < 0.7:
+        plan = replace(plan, rates=plan.rates | {DELETED_AT_409: 1.0})
     rest = Random(f"rest {seed}")
     plan = replace(plan, rates=plan.rates | {name: 1.0 for name in ADDED if rest.random() < share / 2})
     return _with_other_policies(plan, rest)
@@ -155,7 +159,8 @@ def make_plan(seed: int) -> Plan:
 def _with_other_policies(plan: Plan, random: Random) -> Plan:
     """Routes that have refusals tried again, or that remember for another time.
 
-    Of commands that share an id, each would be run once more under another run id: that is not promised.
+    Of commands that share an id, each would be run once more under another run id, and so it would be where an
+    operator has a blocked one tried again: that is not promised.
     """
     ids = Counter(sending.event.content.id for sending in plan.sendings)
     sendings = []
@@ -163,6 +168,8 @@ def _with_other_policies(plan: Plan, random: Random) -> Plan:
         rules = sending.event.policy
         if rules is not None and "retried_refusal" in plan.rates and ids[sending.event.content.id] == 1:
             rules = replace(rules, retry_on=RETRYABLE if random.random() < 0.7 else frozenset({Reason.DAG_NOT_FOUND}))
+        if rules is not None and ids[sending.event.content.id] > 1:
+            rules = replace(rules, on_failure=OnFailure.DEAD_LETTER)
         if rules is not None and "short_memory" in plan.rates and random.random() < 0.5:
             rules = replace(rules, dedupe_for=timedelta(seconds=random.choice([1, 3, 30])))
         sendings.append(replace(sending, event=replace(sending.event, policy=rules)))
@@ -185,7 +192,7 @@ def _with_paused_dags(plan: Plan) -> Plan:
 
 def _sendings(random: Random, partitions: int) -> list[Sending]:
     sendings: list[Sending] = []
-    for number in range(random.randint(4, 9)):
+    for number in range(random.randint(4, 7)):
         partition = random.randrange(partitions)
         at_ms = random.choice([0, random.randrange(3000), random.randrange(12_000)])
         fates = tuple(random.choices(FATES, k=random.randint(1, 3)))

@@ -1,5 +1,6 @@
 """Many schedules: reads seeds, runs them in some processes, answers what was exercised in all, and which seeds fail."""
 
+import gc
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from tests.simulator.plan import ALL_FAULTS, make_plan
 from tests.simulator.world import Report, simulate
 
 CHUNK = 50
-"""Seeds that a process takes at a time."""
+"""Seeds that a process takes. It leaves its garbage to its end: to look for it would be a sixth of the time."""
 STRUCK = ("crash", "wipe")
 """What ends a process from outside; `left` counts those that ended by their own decision."""
 
@@ -59,7 +60,9 @@ def run_all(seeds: Sequence[int], *, processes: int) -> Total:
         for chunk in chunks:
             total.merge(_run(chunk))
         return total
-    with get_context("spawn").Pool(processes) as pool:
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with context.Pool(processes, initializer=gc.disable, maxtasksperchild=1) as pool:
         for part in pool.imap_unordered(_run, chunks):
             total.merge(part)
     return total

@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from faust.types import TP
@@ -15,6 +17,7 @@ from streamapp.core.events import Event
 from streamapp.core.model import Entry, Outcome, Status
 from streamapp.core.run_id import run_id
 from streamapp.dispatch.fold import Folds
+from streamapp.wire import rows
 from tests.simulator.broker import CHANGELOG, COMMANDS, DEAD_LETTERS, RESULTS, SOURCES
 from tests.simulator.scheduler import Future
 from tests.support.manual_clock import START
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from tests.simulator.world import World
 
 APP = "app"
+CODEC = cast("Any", SimpleNamespace(**vars(rows) | {"parse_row": lru_cache(maxsize=10_000)(rows.parse_row)}))
+"""The product's, which parses the same bytes once: what it answers can't be changed. Implements `RowCodec`."""
 SHORTEST_SLEEP_MS = 40
 """Polls of the product that are shorter are stretched to this: they would be most of all events."""
 

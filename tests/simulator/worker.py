@@ -37,12 +37,12 @@ from streamapp.dispatch.trigger import Trigger
 from streamapp.kafka.gaps import Gaps
 from streamapp.kafka.lease import Lease
 from streamapp.routes import Routes
-from streamapp.wire import rows
 from tests.simulator.airflow import Port
 from tests.simulator.broker import COMMANDS, CONTROL, MARKER, RESULTS, SOURCES, Producer
 from tests.simulator.group import SESSION_MS
 from tests.simulator.surroundings import (
     APP,
+    CODEC,
     App,
     Directory,
     Ledger,
@@ -67,9 +67,9 @@ LATER_LIMIT = 6
 FOLDS_LIMIT = 12
 HEARTBEAT_MS = 3000
 COMMIT_MS = 1500
-TIMER_MS = 300
-PRUNE_MS = 700
-LEARN_MS = 2000
+TIMER_MS = 500
+PRUNE_MS = 1500
+LEARN_MS = 4000
 REBUILD_AT_ONCE = timedelta(0)
 """Partitions may be given up after each row."""
 
@@ -168,7 +168,7 @@ class Worker:
             routes=Routes(None),
             commands=cast("Any", None),
             outcomes=cast("Any", None),
-            partitions=Partitions(self.ledger, rows, tracker),
+            partitions=Partitions(self.ledger, CODEC, tracker),
             folds=folds,
             ready=ready,
             gate=Gate(hold=self._hold, release=self._release),
@@ -458,7 +458,7 @@ class Worker:
     def _wake(self) -> None:
         if not self.alive:  # what it was at is cleared away whenever Python gets round to it
             return
-        if sink.available(self.parts):
+        if "sink" not in self._planned and sink.available(self.parts):
             self._plan("sink", self.world.delay(4), self._start_one)
         ready = self.parts.ready
         if ready._later or ready._deadlines or self.parts.gate.reasons:

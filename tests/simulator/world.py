@@ -23,7 +23,7 @@ from tests.simulator.airflow import Airflow
 from tests.simulator.broker import CHANGELOG, COMMANDS, CONTROL, DEAD_LETTERS, MARKER, Broker
 from tests.simulator.group import SESSION_MS, Group
 from tests.simulator.judge import final_violations
-from tests.simulator.plan import KEYS, WORKER_FAULTS, Plan, Sending
+from tests.simulator.plan import WORKER_FAULTS, Plan, Sending
 from tests.simulator.scheduler import Scheduler, as_running_loop
 from tests.simulator.surroundings import Database, Directory
 from tests.simulator.worker import Left, Worker
@@ -31,13 +31,15 @@ from tests.support.manual_clock import START
 
 PATIENCE_MS = 600_000
 """How long after the last fault every command must have ended: back-offs and doubts of 40 s, attempt by attempt."""
-AFTERWARDS_MS = 35_000
-"""How long is watched after that: a request that was late has landed by then."""
+AFTERWARDS_MS = 15_000
+"""How long is watched after that, and after the last request has landed."""
 MAX_EVENTS = 60_000
 LOOK_EVERY_MS = 1000
 MAX_SKEW_MS = 40_000
 
 
+LETS_GO = {Action.HOLD: Action.RELEASE, Action.PAUSE: Action.RESUME}
+"""What is asked for in the end, for whatever was asked to stop."""
 FROM_THE_START = "prune", "slow_kafka", "busy_operators", "retried_refusal", "short_memory"
 """Faults that need no moment."""
 
@@ -61,6 +63,7 @@ class World:
         self.plan = plan
         self.random = Random(plan.seed)
         self.scheduler = Scheduler()
+        self.after = self.scheduler.after
         self.counts: Counter[str] = Counter()
         self._events = self._idle = 0
         self.violations: list[str] = []
@@ -75,7 +78,8 @@ class World:
         self.let_go: defaultdict[int, set[int]] = defaultdict(set)
         """For each partition, the offsets whose entries stand in no queue, says the changelog: their keys go on."""
         self.told: dict[Source, list[Outcome]] = defaultdict(list)
-        self._ended: set[Source] = set()
+        self._waiting: dict[Source, None] = {}
+        """What was sent and has no ending, in this order."""
         self._said_blocked: dict[Source, None] = {}
         """What was told to be blocked, in this order; it may have gone on since."""
         self.instructed: list[tuple[Instruction, int]] = []
@@ -87,18 +91,17 @@ class World:
         self.workers: dict[int, Worker] = {}
         self.calm = False
         self._quiet_since: int | None = None
+        self._over = False
         self._last_at = max((sending.at_ms for sending in plan.sendings), default=0)
         self._rate = {name: plan.rates[name] for name in WORKER_FAULTS if name in plan.rates}
         self._any_rate = sum(self._rate.values())
+        """Of any of them; none while it is calm."""
 
     # For the parts
 
     @property
     def now(self) -> int:
         return self.scheduler.now
-
-    def after(self, delay_ms: int, owner: Worker | None, action: Callable[[], None]) -> None:
-        self.scheduler.after(delay_ms, owner, action)
 
     def delay(self, typical_ms: int) -> int:
         """Mostly short, now and then long: what is usual comes in any order."""
@@ -141,7 +144,7 @@ class World:
         if isinstance(record, Outcome):
             self.told[record.source].append(record)
             if record.status.terminal:
-                self._ended.add(record.source)
+                self._waiting.pop(record.source, None)
             if record.status is Status.BLOCKED:
                 self._said_blocked[record.source] = None
         if owner is not None and owner.alive:
@@ -205,7 +208,7 @@ class World:
         """All of it."""
         with as_running_loop(), _without_logs():
             self._begin()
-            while not self._over():
+            while not self._over and not self.violations and self._events < MAX_EVENTS:
                 event = self.scheduler.pop()
                 if event is None:
                     break
@@ -253,7 +256,7 @@ class World:
         self._events += 1
         try:
             action()
-            if owner is not None and self._any_rate and not self.calm and self.random.random() < self._any_rate:
+            if owner is not None and self._any_rate and self.random.random() < self._any_rate:
                 self._strike(owner)
         except Left as error:
             self.counts["left"] += 1
@@ -262,17 +265,15 @@ class World:
             where = traceback.extract_tb(error.__traceback__)[-1]
             self.violation(f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})")
 
-    def _over(self) -> bool:
-        late = self.now > self.plan.faults_until_ms + self._last_at + PATIENCE_MS or self._events > MAX_EVENTS
-        quiet = self._quiet_since is not None and self.now - self._quiet_since > AFTERWARDS_MS
-        return late or quiet or bool(self.violations)
-
     def _look(self) -> None:
         """Whether everything has come to its end."""
-        if not self.calm or self.now < self._last_at or self.airflow.under_way.total() or not self._all_ended():
+        moves = self.now < self._last_at or self.airflow.under_way.total() or not self.group.settled
+        if not self.calm or moves or not self._all_ended():
             self._quiet_since = None
         elif self._quiet_since is None:
             self._quiet_since = self.now
+        late = self.now > self.plan.faults_until_ms + self._last_at + PATIENCE_MS
+        self._over = late or (self._quiet_since is not None and self.now - self._quiet_since > AFTERWARDS_MS)
         self.idle()
         self.after(LOOK_EVERY_MS, None, self._look)
 
@@ -281,14 +282,15 @@ class World:
 
     def unended(self) -> list[Source]:
         """Commands without an ending that nothing excuses: a blocked one holds its key."""
-        waiting = [one for one in self.sent if one not in self._ended]
-        queues = {self._queue(source) for source in waiting}
+        if not self._waiting:
+            return []
+        queues = {self._queue(source) for source in self._waiting}
         entries = map(self._entry, (source for source in self._said_blocked if self._queue(source) in queues))
         blocked = [one for one in entries if one is not None and one.status is Status.BLOCKED]
         holding = {one.source: self._in_queue(one.source, one.attempt - one.refused) for one in blocked}
         return [
             source
-            for source in waiting
+            for source in self._waiting
             if source not in holding
             and not any(
                 held and self._in_queue(source) == held and first.offset < source.offset
@@ -317,13 +319,11 @@ class World:
     def _calm_down(self) -> None:
         """No more faults; what has happened has still to be lived through."""
         self.calm = True
+        self._any_rate = 0.0
         self.say("", "no more faults")
-        for action, about in (
-            *((Action.RELEASE, {"key": key}) for key in sorted({key for key in KEYS if key is not None})),
-            *((Action.RESUME, {"dag_id": dag}) for dag in ("one", "two", None)),
-        ):
-            for partition in range(self.plan.partitions):
-                self._give(partition, action, **about)
+        stopped = [(LETS_GO[one.action], one, partition) for one, partition in self.instructed if one.action in LETS_GO]
+        for action, key, dag_id, partition in dict.fromkeys((act, one.key, one.dag_id, at) for act, one, at in stopped):
+            self._give(partition, action, key=key, dag_id=dag_id)
 
     # Producers and operators
 
@@ -336,6 +336,7 @@ class World:
         source = Source(COMMANDS, partition, self.broker.end(tp))
         recorded_at = START + timedelta(milliseconds=self.now)
         self.sent[source] = sending
+        self._waiting[source] = None
         self.say("a producer", f"sends {source} {sending}")
         self.broker.append(tp, replace(sending.event, source=source, recorded_at=recorded_at))
 
