@@ -124,7 +124,6 @@ class Ready:
         self._tried: Counter[str] = Counter()
         """By DAG, how many were tried in vain and wait for the next try."""
         self._phases: Counter[Phase] = Counter()
-        self._starting = 0
         self._later: SortedDict[tuple[datetime, Place], Note] = SortedDict()
         self._deadlines: SortedDict[tuple[datetime, Place], Note] = SortedDict()
         self._share = (1, 1)
@@ -211,7 +210,7 @@ class Ready:
 
         While Airflow is away, they become more and more.
         """
-        return self._starting
+        return sum(self._phases[phase] for phase in STARTING)
 
     @property
     def later(self) -> int:
@@ -371,8 +370,6 @@ class Ready:
 
     def _count(self, note: Note, by: int) -> None:
         self._phases[note.phase] += by
-        if note.phase in STARTING:
-            self._starting += by
         if note.phase is Phase.BACKING_OFF:
             _add_to(self._tried, note.dag_id, by)
         elif note.phase in OUTSTANDING:

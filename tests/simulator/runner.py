@@ -10,7 +10,7 @@ from tests.simulator.plan import ALL_FAULTS, make_plan
 from tests.simulator.world import Report, simulate
 
 CHUNK = 50
-"""Seeds that a process takes. It leaves its garbage to its end: to look for it would be a sixth of the time."""
+"""Seeds that a process takes. It leaves its garbage to its end: to look for it would be an eighth of the time."""
 STRUCK = ("crash", "wipe")
 """What ends a process from outside; `left` counts those that ended by their own decision."""
 
